@@ -1,0 +1,1 @@
+//! Karpenter's API types, labels, quantities, hashes and CRDs.

@@ -1,0 +1,3 @@
+//! The binary `karpenter`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The seam to whatever makes machines.

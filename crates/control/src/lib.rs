@@ -1,0 +1,1 @@
+//! The shell: mirror, controllers, effects, telemetry.

@@ -1,0 +1,1 @@
+//! The KWOK provider: nodes without machines.

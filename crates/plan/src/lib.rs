@@ -1,0 +1,1 @@
+//! The pure core: snapshots in, plans and reasons out.

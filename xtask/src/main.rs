@@ -1,0 +1,3 @@
+//! Every command that CI runs.
+
+fn main() {}
