@@ -1,0 +1,95 @@
+//! Shapes that several kinds share: requirements, taints, references and conditions.
+#![allow(
+    unreachable_pub,
+    reason = "the schema derive copies each struct into a function"
+)]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// A constraint on one label of a node, with an optional breadth of choice.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Requirement {
+    /// The label key that the constraint applies to.
+    pub key: String,
+    /// How the key relates to the values: In, NotIn, Exists, DoesNotExist, Gt, Lt, Gte or Lte.
+    pub operator: String,
+    /// The values that the operator works on. In and NotIn take a list, Exists and DoesNotExist none,
+    /// the comparisons exactly one integer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<Vec<String>>,
+    /// How many distinct values of this key the instance types offered to a launch must at least span.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_values: Option<i32>,
+}
+
+/// A taint that a node carries.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Taint {
+    /// The taint's key.
+    pub key: String,
+    /// The taint's value; leave it out for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// What happens to pods that do not tolerate the taint: NoSchedule, PreferNoSchedule or NoExecute.
+    pub effect: String,
+    /// When the taint was added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_added: Option<Time>,
+}
+
+impl Taint {
+    /// Whether both are the same taint to Kubernetes: key and effect count, the value does not.
+    pub fn matches(&self, other: &Taint) -> bool {
+        self.key == other.key && self.effect == other.effect
+    }
+}
+
+/// Names the NodeClass that nodes are launched with.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeClassReference {
+    /// The API group of the NodeClass.
+    pub group: String,
+    /// The kind of the NodeClass.
+    pub kind: String,
+    /// The name of the NodeClass.
+    pub name: String,
+}
+
+/// One aspect of an object's state as a controller last saw it.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// The aspect, in CamelCase.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// True, False or Unknown.
+    pub status: String,
+    /// Why the status is what it is, as one CamelCase word for programs.
+    #[serde(default)]
+    pub reason: String,
+    /// Why the status is what it is, for people.
+    #[serde(default)]
+    pub message: String,
+    /// When the status last changed from one value to another.
+    pub last_transition_time: Time,
+    /// The generation of the object that the condition was computed for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+impl Condition {
+    /// Whether the status is True.
+    pub fn is_true(&self) -> bool {
+        self.status == "True"
+    }
+
+    /// Whether the status is False.
+    pub fn is_false(&self) -> bool {
+        self.status == "False"
+    }
+}

@@ -1,0 +1,184 @@
+//! NodePool: what nodes may be made, how they are disrupted and how many there may be.
+#![allow(
+    unreachable_pub,
+    reason = "the schema derive copies each struct into a function"
+)]
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::common::{Condition, NodeClassReference, Requirement, Taint};
+use crate::duration::{GoDuration, NillableDuration};
+use crate::quantity::{Quantity, ResourceList};
+
+/// What nodes a pool may make, when they are disrupted and how far the pool may grow.
+#[derive(CustomResource, Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "karpenter.sh",
+    version = "v1",
+    kind = "NodePool",
+    plural = "nodepools",
+    singular = "nodepool",
+    status = "NodePoolStatus",
+    category = "karpenter",
+    derive = "PartialEq",
+    derive = "Default",
+    doc = "NodePool is a policy for making nodes: what they may look like, how they are disrupted and how many there may be."
+)]
+pub struct NodePoolSpec {
+    /// The blueprint of the NodeClaims that this pool makes.
+    pub template: NodeClaimTemplate,
+    /// When and how fast nodes of this pool may be removed or replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disruption: Option<Disruption>,
+    /// Ceilings on the pool's total resources, by resource name; `nodes` limits the number of nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<BTreeMap<String, Quantity>>,
+    /// Preference among pools that could all serve a pod: higher goes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<i32>,
+    /// Makes the pool static: it keeps exactly this many nodes, whatever the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i64>,
+}
+
+/// What was last observed about a pool.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodePoolStatus {
+    /// The sum of the resources of the pool's nodes, with their number under `nodes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceList>,
+    /// How many nodes the pool has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<i64>,
+    /// The generation of the NodeClass that registration health was last reset for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_class_observed_generation: Option<i64>,
+    /// The pool's conditions: Ready, ValidationSucceeded, NodeClassReady, NodeRegistrationHealthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<Vec<Condition>>,
+}
+
+/// The blueprint of the NodeClaims that a pool makes.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeClaimTemplate {
+    /// Labels and annotations for each NodeClaim and its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<ObjectMetaTemplate>,
+    /// The specification for each NodeClaim.
+    pub spec: NodeClaimTemplateSpec,
+}
+
+/// The part of object metadata that a pool may give to its NodeClaims.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectMetaTemplate {
+    /// Labels for each NodeClaim and its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Annotations for each NodeClaim and its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<BTreeMap<String, String>>,
+}
+
+/// What a pool asks of each of its NodeClaims.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeClaimTemplateSpec {
+    /// The NodeClass to launch with.
+    pub node_class_ref: NodeClassReference,
+    /// Constraints on the nodes' labels; an empty list allows every instance type.
+    pub requirements: Vec<Requirement>,
+    /// Taints that the nodes keep for life; pods must tolerate them to be placed there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taints: Option<Vec<Taint>>,
+    /// Taints that the nodes start with and that something else removes; pods need not tolerate them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup_taints: Option<Vec<Taint>>,
+    /// How long a node may live, counted from its NodeClaim's creation; Never for no end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire_after: Option<NillableDuration>,
+    /// The longest that draining may take once a NodeClaim is being deleted; unset waits for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub termination_grace_period: Option<GoDuration>,
+}
+
+/// When and how fast nodes of a pool may be removed or replaced.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Disruption {
+    /// How long a node must have been quiet before it may be consolidated; Never switches consolidation off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consolidate_after: Option<NillableDuration>,
+    /// Which nodes may be consolidated: WhenEmpty, WhenEmptyOrUnderutilized or Balanced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consolidation_policy: Option<String>,
+    /// How many nodes may be disrupted at the same time; the strictest active budget counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budgets: Option<Vec<Budget>>,
+}
+
+/// A bound on how many nodes of a pool may be disrupted at the same time.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Budget {
+    /// The reasons that the budget applies to; unset applies to all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasons: Option<Vec<String>>,
+    /// The bound, as a number or a percentage of the pool's nodes.
+    pub nodes: String,
+    /// When the budget becomes active: a cron expression in UTC or a macro such as @daily.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// How long the budget stays active from each hit of its schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<GoDuration>,
+}
+
+/// The values of `consolidationPolicy`, once read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ConsolidationPolicy {
+    /// Only nodes without pods that would have to move.
+    WhenEmpty,
+    /// Also nodes whose pods fit elsewhere or on something cheaper.
+    #[default]
+    WhenEmptyOrUnderutilized,
+    /// As the former, but only where savings are in proportion to the disruption.
+    Balanced,
+}
+
+impl ConsolidationPolicy {
+    /// The value's text in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WhenEmpty => "WhenEmpty",
+            Self::WhenEmptyOrUnderutilized => "WhenEmptyOrUnderutilized",
+            Self::Balanced => "Balanced",
+        }
+    }
+}
+
+impl std::str::FromStr for ConsolidationPolicy {
+    type Err = UnknownConsolidationPolicy;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [
+            Self::WhenEmpty,
+            Self::WhenEmptyOrUnderutilized,
+            Self::Balanced,
+        ]
+        .into_iter()
+        .find(|policy| policy.as_str() == text)
+        .ok_or_else(|| UnknownConsolidationPolicy(text.to_owned()))
+    }
+}
+
+/// A consolidation policy that this release does not know.
+#[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
+#[error("unknown consolidationPolicy {0:?}, use WhenEmpty, WhenEmptyOrUnderutilized or Balanced")]
+pub struct UnknownConsolidationPolicy(pub String);

@@ -1,0 +1,80 @@
+//! Workloads: whose pods are alike, and which pods every node will carry.
+
+use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use serde::{Deserialize, Serialize};
+
+use super::pod::PodTemplate;
+use super::selector::LabelSelector;
+
+/// What the replicating workloads have in common.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorkloadSpec {
+    /// How many pods; unset means one, except for daemons.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// Which pods belong to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+    /// The pods it makes.
+    pub template: PodTemplate,
+}
+
+/// What is read of a Job.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct JobSpec {
+    /// How many pods run at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallelism: Option<i32>,
+    /// How many must succeed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completions: Option<i32>,
+    /// Which pods belong to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+    /// The pods it makes.
+    pub template: PodTemplate,
+}
+
+always_written!(WorkloadSpec, JobSpec);
+
+macro_rules! workload {
+    ($(#[$doc:meta])* $name:ident, $origin:ty, $spec:ty) => {
+        $(#[$doc])*
+        #[derive(Resource, Deserialize, Clone, Debug, Default, PartialEq)]
+        #[resource(inherit = $origin)]
+        #[serde(default)]
+        pub struct $name {
+            /// The object's metadata.
+            pub metadata: ObjectMeta,
+            /// What it makes.
+            pub spec: $spec,
+        }
+
+        manifest!($name inherits $origin { "spec": spec });
+    };
+}
+
+workload!(
+    /// One pod on each node that it fits.
+    DaemonSet, apps::DaemonSet, WorkloadSpec
+);
+workload!(
+    /// Like pods, renewed by way of ReplicaSets.
+    Deployment, apps::Deployment, WorkloadSpec
+);
+workload!(
+    /// Like pods.
+    ReplicaSet, apps::ReplicaSet, WorkloadSpec
+);
+workload!(
+    /// Pods with a name and volumes of their own.
+    StatefulSet, apps::StatefulSet, WorkloadSpec
+);
+workload!(
+    /// Pods that run to completion.
+    Job, batch::Job, JobSpec
+);
