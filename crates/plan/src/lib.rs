@@ -1,8 +1,53 @@
 //! The pure core: snapshots in, plans and reasons out.
+//!
+//! Everything here is a function of its arguments. Time is [`Snapshot::now`], randomness a seed in
+//! [`Options`]; there is no clock, no file, no thread and no client, and `no_std` keeps it so.
+//!
+//! Reading order: [`vocabulary`] and [`requirement`] (labels as small integers), [`resources`],
+//! [`catalog`] (what could be launched), [`pod`], [`node`], [`pool`] (the cluster lowered),
+//! [`lower`] (how it is lowered), [`snapshot`] (all of it frozen), [`schedule`](mod@schedule).
+
 #![no_std]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 extern crate alloc;
 
+pub mod catalog;
+pub mod daemon;
+pub mod disruption_budget;
+pub mod labels;
+pub mod node;
+pub mod pod;
+pub mod pool;
+pub mod price;
+pub mod requirement;
+pub mod resources;
+pub mod snapshot;
+pub mod taint;
+pub mod vocabulary;
+
+pub mod lower;
+pub mod schedule;
+
 pub mod budget;
 pub mod cron;
+
+pub use crate::{
+    catalog::{Catalog, CatalogFeed, InstanceType, Offering, Overhead},
+    daemon::Daemon,
+    disruption_budget::DisruptionBudget,
+    labels::Labels,
+    lower::{Lowering, NodeInput, Problem, WellKnown},
+    node::Node,
+    pod::Pod,
+    pool::Pool,
+    price::{Cost, Price},
+    requirement::{Requirement, Requirements},
+    resources::{ResourceId, Resources},
+    schedule::{NewClaim, Options, Plan, Refusal, Report, node_claim, schedule, simulate},
+    snapshot::{NodeMask, Parts, PoolPart, Snapshot, View},
+    taint::{Taint, Toleration},
+    vocabulary::{
+        IdVec, KeyId, NodeId, OfferingId, PodId, PoolId, ShapeId, TypeId, ValueId, Vocabulary,
+    },
+};

@@ -1,0 +1,208 @@
+//! The frozen world: everything a decision may depend on, at one instant.
+//!
+//! Built once per round by [`Snapshot::freeze`] from shared values in name order, so that dense ids do
+//! not depend on the order of events. Never written afterwards; a what-if is a [`View`] beside it.
+
+use alloc::{sync::Arc, vec::Vec};
+
+use fixedbitset::FixedBitSet;
+use jiff::Timestamp;
+
+use crate::{
+    catalog::Catalog,
+    daemon::Daemon,
+    disruption_budget::DisruptionBudget,
+    lower::Problem,
+    node::Node,
+    pod::{Pod, PodKey},
+    pool::Pool,
+    resources::Resources,
+    vocabulary::{DaemonId, Id, IdVec, NodeId, PodId, PoolId, Vocabulary},
+};
+
+/// A pool with what it may launch.
+#[derive(Clone, Debug)]
+pub struct PoolPart {
+    /// The pool.
+    pub pool: Arc<Pool>,
+    /// What the provider offers it, or why it offers nothing.
+    pub catalog: Result<Arc<Catalog>, Arc<str>>,
+}
+
+/// What [`Snapshot::freeze`] takes, in any order.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// The vocabulary that everything else was lowered with.
+    pub vocabulary: Arc<Vocabulary>,
+    /// All NodePools.
+    pub pools: Vec<PoolPart>,
+    /// All Nodes and NodeClaims, joined.
+    pub nodes: Vec<Arc<Node>>,
+    /// All pods.
+    pub pods: Vec<Arc<Pod>>,
+    /// All DaemonSets.
+    pub daemons: Vec<Arc<Daemon>>,
+    /// All PodDisruptionBudgets.
+    pub budgets: Vec<Arc<DisruptionBudget>>,
+    /// What could not be lowered.
+    pub set_aside: Vec<Problem>,
+}
+
+/// How a node is used.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// The pool it belongs to, if that exists.
+    pub pool: Option<PoolId>,
+    /// What the machine has, with `nodes: 1`. For an unlaunched claim the most any of its types has.
+    pub capacity: Resources,
+    /// What pods may use. For an unlaunched claim the least that each of its types gives.
+    pub allocatable: Resources,
+    /// What its pods request, bound or expected.
+    pub used: Resources,
+    /// What DaemonSet pods among them request.
+    pub used_by_daemons: Resources,
+    /// Pods bound to it that have not ended, in id order.
+    pub pods: Vec<PodId>,
+    /// Pods it was made for that are not bound yet, in id order.
+    pub prebound: Vec<PodId>,
+}
+
+/// The world at one instant.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The instant.
+    pub now: Timestamp,
+    /// Names behind the ids.
+    pub vocabulary: Arc<Vocabulary>,
+    /// Pools in name order.
+    pub pools: IdVec<PoolId, Arc<Pool>>,
+    /// What each pool may launch, or why it may launch nothing.
+    pub catalogs: IdVec<PoolId, Result<Arc<Catalog>, Arc<str>>>,
+    /// Nodes in name order.
+    pub nodes: IdVec<NodeId, Arc<Node>>,
+    /// How each node is used.
+    pub places: IdVec<NodeId, Place>,
+    /// Pods in order of namespace and name.
+    pub pods: IdVec<PodId, Arc<Pod>>,
+    /// The node each pod is bound to, if that is known.
+    pub bound: IdVec<PodId, Option<NodeId>>,
+    /// DaemonSets in order of namespace and name.
+    pub daemons: IdVec<DaemonId, Arc<Daemon>>,
+    /// PodDisruptionBudgets in order of namespace and name.
+    pub budgets: Vec<Arc<DisruptionBudget>>,
+    /// What could not be lowered.
+    pub set_aside: Vec<Problem>,
+}
+
+/// A set of nodes of one snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeMask(FixedBitSet);
+
+impl NodeMask {
+    /// No nodes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// True when the node is in the set.
+    pub fn contains(&self, node: NodeId) -> bool {
+        self.0.contains(node.index())
+    }
+
+    /// Puts a node into the set.
+    pub fn insert(&mut self, node: NodeId) {
+        self.0.grow(node.index() + 1);
+        self.0.insert(node.index());
+    }
+
+    /// Nodes in id order.
+    pub fn iter(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.0.ones().map(NodeId::from_index)
+    }
+}
+
+impl FromIterator<NodeId> for NodeMask {
+    fn from_iter<I: IntoIterator<Item = NodeId>>(nodes: I) -> Self {
+        let mut mask = Self::new();
+        nodes.into_iter().for_each(|node| mask.insert(node));
+        mask
+    }
+}
+
+/// What-if: some nodes are gone and some pods need another place.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    /// The world as it is.
+    pub base: &'a Snapshot,
+    /// Nodes that no longer count as places.
+    pub gone: NodeMask,
+    /// Pods to be placed besides the pending ones; those of the nodes that are gone, as a rule.
+    pub displaced: &'a [PodId],
+}
+
+impl Snapshot {
+    /// Sorts, numbers and joins the parts.
+    pub fn freeze(now: Timestamp, parts: Parts) -> Self {
+        let Parts {
+            vocabulary,
+            mut pools,
+            mut nodes,
+            mut pods,
+            mut daemons,
+            mut budgets,
+            set_aside,
+        } = parts;
+        pools.sort_by(|a, b| a.pool.name.cmp(&b.pool.name));
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        daemons.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        budgets.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        let mut snapshot = Self {
+            now,
+            vocabulary,
+            catalogs: pools.iter().map(|part| part.catalog.clone()).collect(),
+            pools: pools.into_iter().map(|part| part.pool).collect(),
+            places: nodes.iter().map(|_| Place::default()).collect(),
+            nodes: nodes.into_iter().collect(),
+            bound: pods.iter().map(|_| None).collect(),
+            pods: pods.into_iter().collect(),
+            daemons: daemons.into_iter().collect(),
+            budgets,
+            set_aside,
+        };
+        snapshot.join();
+        snapshot
+    }
+
+    /// The pool of that name.
+    pub fn pool_named(&self, name: &str) -> Option<PoolId> {
+        find(&self.pools, |pool| (*pool.name).cmp(name))
+    }
+
+    /// The node of that name (a NodeClaim's name until its Node is registered).
+    pub fn node_named(&self, name: &str) -> Option<NodeId> {
+        find(&self.nodes, |node| (*node.name).cmp(name))
+    }
+
+    /// The pod of that name.
+    pub fn pod_named(&self, namespace: &str, name: &str) -> Option<PodId> {
+        find(&self.pods, |pod| {
+            (&*pod.namespace, &*pod.name).cmp(&(namespace, name))
+        })
+    }
+
+    /// The pod with that key.
+    pub fn pod_with_key(&self, key: &PodKey) -> Option<PodId> {
+        self.pod_named(&key.namespace, &key.name)
+    }
+
+    fn join(&mut self) {}
+}
+
+fn find<I: Id, T>(items: &IdVec<I, T>, compare: impl Fn(&T) -> core::cmp::Ordering) -> Option<I> {
+    items
+        .as_slice()
+        .binary_search_by(compare)
+        .ok()
+        .map(I::from_index)
+}
