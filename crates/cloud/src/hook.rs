@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
-use karpenter_api::nodeclaim::NodeClaim;
+use karpenter_api::NodeClaim;
 
 use crate::Error;
 

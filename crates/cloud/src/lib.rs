@@ -16,14 +16,11 @@ mod values;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use karpenter_api::{labels::WellKnown, nodeclaim::NodeClaim, nodepool::NodePool};
-use karpenter_plan::catalog::CatalogFeed;
+use karpenter_api::NodeClaim;
 
 pub use error::{Error, LaunchError, Source};
 pub use hook::{HookOutcome, RegistrationHook};
-pub use values::{
-    DriftReason, Instance, Launched, NodeClassKind, RepairPolicy, ResourceList, Termination,
-};
+pub use values::{DriftReason, Instance, Launched, NodeClassKind, RepairPolicy, Termination};
 
 /// A provider of machines.
 ///
@@ -36,15 +33,6 @@ pub trait Cloud: Send + Sync {
 
     /// The kinds of node class this provider reads, the preferred one first.
     fn node_class_kinds(&self) -> &[NodeClassKind];
-
-    /// The label keys this provider defines, the domains it reserves, and the aliases it rewrites.
-    fn well_known(&self) -> &WellKnown;
-
-    /// The types and offerings that are open to a pool now, unavailable offerings included.
-    ///
-    /// Two answers with the same generation are the same answer: callers lower a feed once per
-    /// generation, so a generation must change whenever anything else in the feed does.
-    async fn catalog(&self, pool: &NodePool) -> Result<CatalogFeed, Error>;
 
     /// Makes a machine for a claim and returns as soon as its provider id is known.
     ///

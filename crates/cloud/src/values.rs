@@ -4,10 +4,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
 
-use karpenter_api::quantity::Quantity;
-
-/// Amounts by resource name, as a node reports them.
-pub type ResourceList = BTreeMap<String, Quantity>;
+use karpenter_api::ResourceList;
 
 /// One kind of node class that a provider reads. Pools and claims that refer to another group or
 /// kind belong to somebody else and are left alone altogether.
