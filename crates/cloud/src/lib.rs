@@ -16,7 +16,8 @@ mod values;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use karpenter_api::NodeClaim;
+use karpenter_api::{NodeClaim, NodePool};
+use karpenter_plan::{CatalogFeed, WellKnown};
 
 pub use error::{Error, LaunchError, Source};
 pub use hook::{HookOutcome, RegistrationHook};
@@ -33,6 +34,16 @@ pub trait Cloud: Send + Sync {
 
     /// The kinds of node class this provider reads, the preferred one first.
     fn node_class_kinds(&self) -> &[NodeClassKind];
+
+    /// The label keys this provider defines, the domains it reserves, the aliases it rewrites and the
+    /// node classes it serves: what lowering has to know of it. Fixed for the life of the provider.
+    fn well_known(&self) -> &WellKnown;
+
+    /// The types and offerings that are open to a pool now, unavailable offerings included.
+    ///
+    /// Two answers with the same generation are the same answer: callers lower a feed once per
+    /// generation, so a generation must change whenever anything else in the feed does.
+    async fn catalog(&self, pool: &NodePool) -> Result<CatalogFeed, Error>;
 
     /// Makes a machine for a claim and returns as soon as its provider id is known.
     ///
