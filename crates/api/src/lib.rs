@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod common;
+pub mod conditions;
 pub mod duration;
 pub mod kwoknodeclass;
 pub mod labels;
