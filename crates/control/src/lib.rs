@@ -1,1 +1,50 @@
-//! The shell: mirror, controllers, effects, telemetry.
+//! The shell: watches feed the mirror, rounds freeze it, the core decides, effects apply.
+//!
+//! Reading order: [`ctx`] (what every controller is given), [`mirror`] (what is known), [`watch`](self)
+//! (how it gets there), [`queue`] (work per object), [`effect`] (what is written), then the
+//! controllers. No controller knows whether it talks to a real cluster or to the embedded one, or
+//! whether time is real.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod client;
+pub mod clock;
+pub mod ctx;
+pub mod decision;
+pub mod effect;
+pub mod events;
+pub mod mirror;
+pub mod queue;
+mod watch;
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use tokio::task::JoinSet;
+
+use ctx::Ctx;
+
+/// Something that runs for ever. A controller is a function `tasks(&Arc<Ctx>) -> Vec<Task>` that
+/// subscribes its queues to the mirror at once and returns what is to run.
+pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs everything on the current runtime until `shutdown` completes.
+///
+/// Tasks start in a fixed order, so that equal runs make equal writes. A task that panics takes the
+/// process's controllers down with it: a half-working autoscaler is worse than a restarted one.
+pub async fn run(ctx: Arc<Ctx>, events: events::Writer, shutdown: impl Future<Output = ()>) {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(events.run(ctx.client.clone()));
+    // Controllers subscribe to the mirror when they are built, hence before the first list.
+    let controllers: [Vec<Task>; 0] = [];
+    for task in controllers.into_iter().flatten().chain(watch::tasks(&ctx)) {
+        tasks.spawn(task);
+    }
+    tokio::select! {
+        biased;
+        () = shutdown => {}
+        Some(Err(failure)) = tasks.join_next() => {
+            if failure.is_panic() {
+                std::panic::resume_unwind(failure.into_panic());
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The layers between our controllers and any Kubernetes API: rate, write cap, retry.
+//!
+//! The same layers stand before a real cluster and before the embedded one, so that what is tested
+//! is what runs. Three policies live here and nowhere else:
+//!
+//! 1. requests are admitted by a token bucket on tokio time (upstream's QPS and burst);
+//! 2. at most [`Limits::writes`] writes are in flight, because kube's client speaks HTTP/1 and each
+//!    concurrent write is a connection of its own;
+//! 3. 429, 503 and 504 are retried with growing pauses, but never for an eviction: there a 429 is an
+//!    answer (a disruption budget says no), and hiding it would stall a drain for minutes.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{Method, Request, Response, StatusCode};
+use kube::{Client, client::Body};
+use tokio::{sync::Semaphore, time::Instant};
+use tower::{BoxError, Service, ServiceExt};
+
+/// What the layers admit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Requests a second, in the long run.
+    pub queries_per_second: u32,
+    /// Requests that may come at once after a quiet time.
+    pub burst: u32,
+    /// Writes in flight.
+    pub writes: usize,
+    /// How often a refused request is sent again before the refusal is handed up.
+    pub retries: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queries_per_second: 200,
+            burst: 300,
+            writes: 64,
+            retries: 5,
+        }
+    }
+}
+
+/// The first pause before a retry; each further one doubles, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A kube client over `service` with our layers around it.
+pub fn client<S, B>(service: S, limits: Limits) -> Client
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    Client::new(Layered::new(service, limits), "default")
+}
+
+/// A service that paces, caps and retries what it passes on.
+#[derive(Clone)]
+pub struct Layered<S> {
+    inner: S,
+    limits: Limits,
+    bucket: Arc<Mutex<Bucket>>,
+    writes: Arc<Semaphore>,
+}
+
+impl<S> Layered<S> {
+    /// The layers around a service.
+    pub fn new(inner: S, limits: Limits) -> Self {
+        Self {
+            inner,
+            limits,
+            bucket: Arc::new(Mutex::new(Bucket::new(
+                limits.queries_per_second,
+                limits.burst,
+            ))),
+            writes: Arc::new(Semaphore::new(limits.writes)),
+        }
+    }
+}
+
+impl<S, B> Service<Request<Body>> for Layered<S>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        // Each request waits for its own copy of the inner service below.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let Self {
+            inner,
+            limits,
+            bucket,
+            writes,
+        } = self.clone();
+        Box::pin(async move {
+            let is_write = request.method() != Method::GET;
+            let may_retry = !request.uri().path().ends_with("/eviction");
+            let _permit = if is_write {
+                Some(writes.acquire_owned().await.map_err(BoxError::from)?)
+            } else {
+                None
+            };
+            let mut request = request;
+            let mut attempt = 0;
+            loop {
+                let ready_at = bucket.lock().unwrap_or_else(PoisonError::into_inner).take();
+                tokio::time::sleep_until(ready_at).await;
+                let again = if may_retry && attempt < limits.retries {
+                    copy(&request)
+                } else {
+                    None
+                };
+                let response = inner.clone().oneshot(request).await.map_err(Into::into)?;
+                let Some(next) = again.filter(|_| is_refusal(response.status())) else {
+                    return Ok(response);
+                };
+                tokio::time::sleep(pause(attempt, &response)).await;
+                attempt += 1;
+                request = next;
+            }
+        })
+    }
+}
+
+/// The server is busy: the same request may succeed later.
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
+/// How long to wait: as the server asks, else doubling. No jitter: equal runs make equal writes.
+fn pause<B>(attempt: u32, response: &Response<B>) -> Duration {
+    let asked = response
+        .headers()
+        .get(http::header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse().ok())
+        .map(Duration::from_secs);
+    let growing = FIRST_PAUSE
+        .saturating_mul(1 << attempt.min(16))
+        .min(LONGEST_PAUSE);
+    asked.map_or(growing, |asked| asked.max(growing))
+}
+
+/// The same request once more, if its body is not a stream.
+fn copy(request: &Request<Body>) -> Option<Request<Body>> {
+    let mut copy = Request::new(request.body().try_clone()?);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    Some(copy)
+}
+
+/// A token bucket that answers with the instant at which the caller may go.
+///
+/// Callers are served in the order in which they ask: a token is spent even before it exists, and
+/// the next caller waits behind it.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    /// Time that one token takes to grow.
+    interval: Duration,
+    /// Time that a full bucket is worth.
+    depth: Duration,
+    /// The instant at which the bucket would be empty of debt: tokens are available once it is at
+    /// most `depth` ahead of now.
+    empty_at: Instant,
+}
+
+impl Bucket {
+    pub(crate) fn new(per_second: u32, burst: u32) -> Self {
+        let interval = Duration::from_secs(1) / per_second.max(1);
+        Self {
+            interval,
+            depth: interval * burst.max(1),
+            empty_at: Instant::now(),
+        }
+    }
+
+    /// Spends one token and says from when on it counts.
+    pub(crate) fn take(&mut self) -> Instant {
+        let now = Instant::now();
+        self.empty_at = self.empty_at.max(now) + self.interval;
+        self.empty_at
+            .checked_sub(self.depth)
+            .map_or(now, |at| at.max(now))
+    }
+
+    /// Spends one token if there is one.
+    pub(crate) fn try_take(&mut self) -> bool {
+        let now = Instant::now();
+        let empty_at = self.empty_at.max(now) + self.interval;
+        let granted = empty_at <= now + self.depth;
+        if granted {
+            self.empty_at = empty_at;
+        }
+        granted
+    }
+}

@@ -1,0 +1,122 @@
+//! The only bag of dependencies: what every controller is given, and nothing else is global.
+
+use std::{sync::Arc, time::Duration};
+
+use karpenter_cloud::Cloud;
+use kube::Client;
+
+use crate::{clock::Clock, decision::Decisions, events::Recorder, mirror::Mirror};
+
+/// Client, cloud, clock, options, mirror, and where results are told.
+pub struct Ctx {
+    /// The cluster, with our layers around it (see [`crate::client`]).
+    pub client: Client,
+    /// Whatever makes machines.
+    pub cloud: Arc<dyn Cloud>,
+    /// What time it is.
+    pub clock: Clock,
+    /// What the operator chose.
+    pub options: Options,
+    /// What is known of the cluster.
+    pub mirror: Arc<Mirror>,
+    /// Kubernetes events.
+    pub events: Recorder,
+    /// What was decided, for people who watch.
+    pub decisions: Decisions,
+}
+
+/// What the operator chose. The defaults are upstream's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// A batch closes after this long without a new trigger.
+    pub batch_idle: Duration,
+    /// A batch closes after this long whatever comes.
+    pub batch_max: Duration,
+    /// Millicores that this process may use; drives concurrency.
+    pub cpu_requests: u32,
+    /// Whether preferences act as requirements while they can be met.
+    pub preferences: Preferences,
+    /// Whether `minValues` may be relaxed.
+    pub min_values: MinValues,
+    /// Seed of everything that is random.
+    pub seed: u64,
+    /// Where rounds are computed.
+    pub computing: Computing,
+    /// How watches get their first state.
+    pub listing: Listing,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            batch_idle: Duration::from_secs(1),
+            batch_max: Duration::from_secs(10),
+            cpu_requests: 1000,
+            preferences: Preferences::Respect,
+            min_values: MinValues::Strict,
+            seed: 0,
+            computing: Computing::OffThread,
+            listing: Listing::Paged,
+        }
+    }
+}
+
+impl Options {
+    /// How long a node stays nominated for the pods that were placed on it.
+    pub fn nomination_window(&self) -> Duration {
+        (2 * self.batch_max).max(Duration::from_secs(10))
+    }
+}
+
+/// Whether preferences act as requirements while they can be met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preferences {
+    /// They do, and are dropped one by one.
+    #[default]
+    Respect,
+    /// They do not.
+    Ignore,
+}
+
+/// Whether `minValues` may be relaxed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MinValues {
+    /// They may not.
+    #[default]
+    Strict,
+    /// They may, when a new claim is opened.
+    BestEffort,
+}
+
+/// Where rounds are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Computing {
+    /// On the calling task: in virtual time a second thread would race the tasks that are ready.
+    Inline,
+    /// On a thread of its own, so that the runtime keeps serving.
+    #[default]
+    OffThread,
+}
+
+impl Computing {
+    /// Runs a computation where the strategy says.
+    pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        match self {
+            Self::Inline => work(),
+            Self::OffThread => match tokio::task::spawn_blocking(work).await {
+                Ok(result) => result,
+                Err(failure) => std::panic::resume_unwind(failure.into_panic()),
+            },
+        }
+    }
+}
+
+/// How watches get their first state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Listing {
+    /// Lists in pages, then a watch: every server can do it.
+    #[default]
+    Paged,
+    /// A watch that begins with the state (servers from 1.34 on).
+    Streamed,
+}

@@ -1,0 +1,260 @@
+//! Reasons for people: Kubernetes Event objects, de-duplicated as upstream does it.
+//!
+//! The key of a duplicate is the reason and the values that the event names, usually the object's
+//! uid: within the window the first explanation wins. What remains is written by one task, in order,
+//! so that publishing never waits and never fails. Time is the injected clock's.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1 as core,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+};
+use kube::{Api, Client, Resource, api::PostParams};
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use crate::{client::Bucket, clock::Clock};
+
+/// Upstream's usual window.
+pub const WINDOW: Duration = Duration::from_mins(2);
+/// The source component of every event.
+const COMPONENT: &str = "karpenter";
+/// The namespace of events about cluster-wide objects.
+const CLUSTER_WIDE: &str = "default";
+
+/// Whether an event asks for attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Something happened.
+    Normal,
+    /// Something is wrong.
+    Warning,
+}
+
+/// Something worth telling about an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// The object.
+    pub about: core::ObjectReference,
+    /// Whether it asks for attention.
+    pub severity: Severity,
+    /// One word in CamelCase.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+    /// What makes two events of this reason the same.
+    pub same: Vec<String>,
+    /// For how long the same event is not repeated; zero for events that are never suppressed.
+    pub window: Duration,
+    /// True for events that share the small budget of events a second.
+    pub limited: bool,
+}
+
+impl Event {
+    /// An event about an object; the same again within two minutes (by uid) is dropped.
+    pub fn new<K: Resource<DynamicType = ()>>(
+        severity: Severity,
+        object: &K,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::about(object.object_ref(&()), severity, reason, message)
+    }
+
+    /// A normal event.
+    pub fn normal<K: Resource<DynamicType = ()>>(
+        object: &K,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(Severity::Normal, object, reason, message)
+    }
+
+    /// A warning.
+    pub fn warning<K: Resource<DynamicType = ()>>(
+        object: &K,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(Severity::Warning, object, reason, message)
+    }
+
+    /// An event about an object that only a reference is at hand of.
+    pub fn about(
+        about: core::ObjectReference,
+        severity: Severity,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        let same = vec![about.uid.clone().unwrap_or_default()];
+        Self {
+            about,
+            severity,
+            reason: reason.into(),
+            message: message.into(),
+            same,
+            window: WINDOW,
+            limited: false,
+        }
+    }
+
+    /// Sets what makes two events of this reason the same.
+    pub fn same(mut self, values: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.same = values.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets for how long the same event is not repeated.
+    pub fn window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Puts the event under the limit of 5 a second, 10 at once, that `Nominated` events share.
+    pub fn limited(mut self) -> Self {
+        self.limited = true;
+        self
+    }
+
+    fn key(&self) -> String {
+        let mut key = self.reason.to_lowercase();
+        for value in &self.same {
+            key.push('-');
+            key.push_str(value);
+        }
+        key
+    }
+}
+
+/// Takes events. Clones are handles to the same recorder.
+#[derive(Clone)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Clock,
+    memory: Mutex<Memory>,
+    sender: mpsc::UnboundedSender<core::Event>,
+}
+
+struct Memory {
+    /// Until when an event is a duplicate, by key.
+    seen: BTreeMap<String, Timestamp>,
+    bucket: Bucket,
+    counter: u64,
+}
+
+/// The other end of a recorder: whoever runs [`Writer::run`] writes the events.
+pub struct Writer {
+    receiver: mpsc::UnboundedReceiver<core::Event>,
+}
+
+impl Recorder {
+    /// A recorder and the writer that it feeds.
+    pub fn new(clock: Clock) -> (Self, Writer) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let memory = Mutex::new(Memory {
+            seen: BTreeMap::new(),
+            bucket: Bucket::new(5, 10),
+            counter: 0,
+        });
+        (
+            Self {
+                shared: Arc::new(Shared {
+                    clock,
+                    memory,
+                    sender,
+                }),
+            },
+            Writer { receiver },
+        )
+    }
+
+    /// A recorder whose events go nowhere.
+    pub fn discarding() -> Self {
+        Self::new(Clock::Real).0
+    }
+
+    /// Tells about something, unless the same was told a moment ago.
+    pub fn publish(&self, event: Event) {
+        let now = self.shared.clock.now();
+        let counter = {
+            let mut memory = self
+                .shared
+                .memory
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let key = event.key();
+            if memory.seen.get(&key).is_some_and(|until| now < *until) {
+                return;
+            }
+            memory.seen.retain(|_, until| now < *until);
+            if !event.window.is_zero() {
+                memory
+                    .seen
+                    .insert(key, now.saturating_add(event.window).unwrap_or(now));
+            }
+            if event.limited && !memory.bucket.try_take() {
+                return;
+            }
+            memory.counter += 1;
+            memory.counter
+        };
+        // Nobody listens when events are discarded or the process is ending.
+        let _ = self.shared.sender.send(manifest(event, now, counter));
+    }
+}
+
+impl Writer {
+    /// Writes events until the recorder is gone. A failed write is a lost event.
+    pub async fn run(mut self, client: Client) {
+        while let Some(event) = self.receiver.recv().await {
+            let namespace = event.metadata.namespace.as_deref().unwrap_or(CLUSTER_WIDE);
+            let api: Api<core::Event> = Api::namespaced(client.clone(), namespace);
+            if let Err(error) = api.create(&PostParams::default(), &event).await {
+                debug!(%error, "an event was not written");
+            }
+        }
+    }
+}
+
+/// The object as it is written. Nanoseconds and a counter make the name unique, as client-go's does.
+fn manifest(event: Event, now: Timestamp, counter: u64) -> core::Event {
+    let namespace = event
+        .about
+        .namespace
+        .clone()
+        .unwrap_or_else(|| CLUSTER_WIDE.to_owned());
+    let name = event.about.name.clone().unwrap_or_default();
+    let stamp = u64::try_from(now.as_nanosecond())
+        .unwrap_or_default()
+        .wrapping_add(counter);
+    core::Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{name}.{stamp:x}")),
+            namespace: Some(namespace),
+            ..ObjectMeta::default()
+        },
+        involved_object: event.about,
+        type_: Some(format!("{:?}", event.severity)),
+        reason: Some(event.reason),
+        message: Some(event.message),
+        count: Some(1),
+        first_timestamp: Some(Time(now)),
+        last_timestamp: Some(Time(now)),
+        source: Some(core::EventSource {
+            component: Some(COMPONENT.to_owned()),
+            ..core::EventSource::default()
+        }),
+        reporting_component: Some(COMPONENT.to_owned()),
+        reporting_instance: Some(String::new()),
+        ..core::Event::default()
+    }
+}

@@ -1,0 +1,258 @@
+//! The kinds that are mirrored, and what is kept of each.
+//!
+//! Pods are many, so only a few facts and the lowered value stay; every other kind is few enough to
+//! keep whole.
+
+use std::{fmt::Debug, sync::Arc};
+
+use karpenter_api::{
+    Condition, NodeClaim, NodePool,
+    objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
+};
+use kube::{
+    Api, Client, Resource,
+    api::{DynamicObject, ObjectMeta},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    Change, Key,
+    objects::Objects,
+    state::{AllSubscribers, State, Subscribers},
+};
+
+/// A kind that the mirror holds.
+pub trait Mirrored: Clone + Debug + Send + Sync + Sized + 'static {
+    /// What is kept of an object.
+    type Kept: Clone + Send + Sync + 'static;
+    /// The kind's name, as it is shown.
+    const NAME: &'static str;
+
+    /// The object's metadata.
+    fn metadata(&self) -> &ObjectMeta;
+    /// Under which key it is found.
+    fn key(&self) -> Key {
+        Key::of(self.metadata())
+    }
+    /// What is kept of this object. Called with the picture as it is before the change.
+    #[doc(hidden)]
+    fn keep(state: &mut State, object: &Arc<Self>) -> Self::Kept;
+    /// Brings what is derived from the kind up to date.
+    #[doc(hidden)]
+    fn changed(state: &mut State, change: &Change<Self::Kept>) {
+        let _ = (state, change);
+    }
+    #[doc(hidden)]
+    fn objects(state: &State) -> &Objects<Self::Kept>;
+    #[doc(hidden)]
+    fn objects_mut(state: &mut State) -> &mut Objects<Self::Kept>;
+    #[doc(hidden)]
+    fn subscribers(all: &AllSubscribers) -> &Subscribers<Self::Kept>;
+}
+
+/// A mirrored kind that can be written.
+pub trait Written: Mirrored + Resource<DynamicType = ()> + DeserializeOwned {
+    /// A client for the kind; the namespace plays no part for cluster-wide kinds.
+    fn api(client: Client, namespace: &str) -> Api<Self>;
+}
+
+macro_rules! kept_whole {
+    ($kind:ident, $field:ident) => {
+        impl Mirrored for $kind {
+            type Kept = Arc<$kind>;
+            const NAME: &'static str = stringify!($kind);
+
+            fn metadata(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn keep(_: &mut State, object: &Arc<Self>) -> Self::Kept {
+                Arc::clone(object)
+            }
+            fn objects(state: &State) -> &Objects<Self::Kept> {
+                &state.$field
+            }
+            fn objects_mut(state: &mut State) -> &mut Objects<Self::Kept> {
+                &mut state.$field
+            }
+            fn subscribers(all: &AllSubscribers) -> &Subscribers<Self::Kept> {
+                &all.$field
+            }
+        }
+    };
+}
+
+macro_rules! written {
+    ($kind:ty, cluster) => {
+        impl Written for $kind {
+            fn api(client: Client, _: &str) -> Api<Self> {
+                Api::all(client)
+            }
+        }
+    };
+    ($kind:ty, namespaced) => {
+        impl Written for $kind {
+            fn api(client: Client, namespace: &str) -> Api<Self> {
+                Api::namespaced(client, namespace)
+            }
+        }
+    };
+}
+
+kept_whole!(NodePool, pools);
+kept_whole!(NodeClaim, claims);
+kept_whole!(Node, nodes);
+kept_whole!(DaemonSet, daemons);
+kept_whole!(PodDisruptionBudget, budgets);
+written!(NodePool, cluster);
+written!(NodeClaim, cluster);
+written!(Node, cluster);
+written!(Pod, namespaced);
+written!(DaemonSet, namespaced);
+written!(PodDisruptionBudget, namespaced);
+
+/// What is kept of a pod: enough to know where it is, whose it is and what changed.
+#[derive(Clone, Debug)]
+pub struct PodEntry {
+    /// Namespace and name.
+    pub key: Key,
+    /// The uid.
+    pub uid: String,
+    /// The node it is bound to.
+    pub node: Option<String>,
+    /// True once it succeeded or failed.
+    pub terminal: bool,
+    /// True while it is being deleted.
+    pub deleting: bool,
+    /// True if a DaemonSet owns it.
+    pub daemon: bool,
+    /// True if it waits for a node that we may make.
+    pub provisionable: bool,
+}
+
+impl PodEntry {
+    fn new(pod: &Pod) -> Self {
+        let owned_by = |api_version: &str, kind: &str| {
+            pod.metadata
+                .owner_references
+                .iter()
+                .flatten()
+                .any(|owner| owner.api_version == api_version && owner.kind == kind)
+        };
+        let daemon = owned_by("apps/v1", "DaemonSet");
+        let node = pod.spec.node_name.clone().filter(|name| !name.is_empty());
+        let judged = pod.status.conditions.iter().any(|condition| {
+            condition.type_ == "PodScheduled"
+                && condition.reason.as_deref() == Some("Unschedulable")
+        });
+        let nominated = pod
+            .status
+            .nominated_node_name
+            .as_deref()
+            .is_some_and(|name| !name.is_empty());
+        Self {
+            key: Key::of(&pod.metadata),
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
+            // Upstream reads the reason only: phase, deletion and the scheduler's name play no part.
+            provisionable: judged
+                && node.is_none()
+                && !nominated
+                && !daemon
+                && !owned_by("v1", "Node"),
+            node,
+            terminal: matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed")),
+            deleting: pod.metadata.deletion_timestamp.is_some(),
+            daemon,
+        }
+    }
+}
+
+impl Mirrored for Pod {
+    type Kept = Arc<PodEntry>;
+    const NAME: &'static str = "Pod";
+
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn keep(_: &mut State, object: &Arc<Self>) -> Self::Kept {
+        Arc::new(PodEntry::new(object))
+    }
+    fn objects(state: &State) -> &Objects<Self::Kept> {
+        &state.pods
+    }
+    fn objects_mut(state: &mut State) -> &mut Objects<Self::Kept> {
+        &mut state.pods
+    }
+    fn subscribers(all: &AllSubscribers) -> &Subscribers<Self::Kept> {
+        &all.pods
+    }
+}
+
+/// A node class of whichever provider: only what every controller may know of it.
+#[derive(Clone, Debug)]
+pub struct NodeClass {
+    /// Its API group.
+    pub group: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its metadata.
+    pub metadata: ObjectMeta,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+}
+
+impl NodeClass {
+    /// Reads metadata and `status.conditions` of an object of any kind.
+    pub fn new(group: &str, kind: &str, object: &DynamicObject) -> Self {
+        let conditions = object
+            .data
+            .pointer("/status/conditions")
+            .and_then(|value| Vec::deserialize(value).ok())
+            .unwrap_or_default();
+        Self {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            metadata: object.metadata.clone(),
+            conditions,
+        }
+    }
+
+    /// The key of a node class: kinds of several groups share the mirror.
+    pub fn key_of(group: &str, kind: &str, name: &str) -> Key {
+        Key::new(format!("{kind}.{group}"), name)
+    }
+
+    /// The condition of this type.
+    pub fn condition(&self, condition_type: &str) -> Option<&Condition> {
+        self.conditions
+            .iter()
+            .find(|condition| condition.type_ == condition_type)
+    }
+}
+
+impl Mirrored for NodeClass {
+    type Kept = Arc<Self>;
+    const NAME: &'static str = "NodeClass";
+
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn key(&self) -> Key {
+        Self::key_of(
+            &self.group,
+            &self.kind,
+            self.metadata.name.as_deref().unwrap_or_default(),
+        )
+    }
+    fn keep(_: &mut State, object: &Arc<Self>) -> Self::Kept {
+        Arc::clone(object)
+    }
+    fn objects(state: &State) -> &Objects<Self::Kept> {
+        &state.classes
+    }
+    fn objects_mut(state: &mut State) -> &mut Objects<Self::Kept> {
+        &mut state.classes
+    }
+    fn subscribers(all: &AllSubscribers) -> &Subscribers<Self::Kept> {
+        &all.classes
+    }
+}

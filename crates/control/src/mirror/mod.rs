@@ -1,0 +1,210 @@
+//! The only mutable picture of the cluster: fed by watches and by the answers to our own writes.
+//!
+//! What a reader must hold: every state goes through [`Mirror::apply`], [`Mirror::observe`] or a
+//! listing, the newer resource version wins, and subscribers are told of each change exactly once,
+//! after the picture has changed. Nothing here waits, asks the cluster, or decides anything. It works
+//! without a cluster just as well: `karpenter plan` applies objects read from files.
+
+mod kinds;
+mod objects;
+mod state;
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use karpenter_api::{NodeClaim, objects::Node};
+
+pub use kinds::{Mirrored, NodeClass, PodEntry, Written};
+pub use objects::{Change, Key};
+
+use state::{AllSubscribers, State};
+
+/// What is known of the cluster.
+#[derive(Default)]
+pub struct Mirror {
+    state: RwLock<State>,
+    subscribers: AllSubscribers,
+}
+
+impl Mirror {
+    /// An empty mirror.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls `subscriber` with each change of a kind from here on.
+    ///
+    /// It is called where the change is applied, so it may add keys to queues and wake tasks, read
+    /// the mirror, and nothing that takes time.
+    pub fn subscribe<K: Mirrored>(
+        &self,
+        subscriber: impl Fn(&Change<K::Kept>) + Send + Sync + 'static,
+    ) {
+        K::subscribers(&self.subscribers).add(subscriber);
+    }
+
+    /// Takes in a state seen by a watch. False if something newer is known already.
+    pub fn apply<K: Mirrored>(&self, object: K) -> bool {
+        self.observe_shared(&Arc::new(object))
+    }
+
+    /// Takes in the answer to a write of our own, before the watch tells of it.
+    pub fn observe<K: Mirrored>(&self, object: K) -> Arc<K> {
+        let object = Arc::new(object);
+        self.observe_shared(&object);
+        object
+    }
+
+    fn observe_shared<K: Mirrored>(&self, object: &Arc<K>) -> bool {
+        let change = {
+            let mut state = self.write();
+            if !K::objects(&state).is_news(&object.key(), object.metadata()) {
+                return false;
+            }
+            let kept = K::keep(&mut state, object);
+            let change = K::objects_mut(&mut state).apply(object.key(), object.metadata(), kept);
+            K::changed(&mut state, &change);
+            change
+        };
+        K::subscribers(&self.subscribers).tell(&change);
+        true
+    }
+
+    /// Takes in that an object is gone; an empty uid means whichever has the key.
+    pub fn delete<K: Mirrored>(&self, key: &Key, uid: &str) {
+        let change = {
+            let mut state = self.write();
+            let change = K::objects_mut(&mut state).delete(key, uid);
+            if let Some(change) = &change {
+                K::changed(&mut state, change);
+            }
+            change
+        };
+        if let Some(change) = change {
+            K::subscribers(&self.subscribers).tell(&change);
+        }
+    }
+
+    /// A listing of the kind begins.
+    pub fn begin_list<K: Mirrored>(&self) {
+        K::objects_mut(&mut self.write()).begin_list();
+    }
+
+    /// A listing of the kind is complete: what was known and not `seen` is gone.
+    pub fn end_list<K: Mirrored>(&self, seen: &BTreeSet<Key>) {
+        let changes = {
+            let mut state = self.write();
+            let changes = K::objects_mut(&mut state).end_list(seen);
+            for change in &changes {
+                K::changed(&mut state, change);
+            }
+            changes
+        };
+        for change in &changes {
+            K::subscribers(&self.subscribers).tell(change);
+        }
+    }
+
+    /// Takes in that an object is there but cannot be read. Its last readable state stays; snapshots
+    /// treat it as pessimistically as its kind asks for.
+    pub fn set_aside<K: Mirrored>(&self, key: Key, why: String) {
+        self.write().aside.insert((K::NAME, key), why);
+    }
+
+    /// Takes in that an object can be read (again), or is gone.
+    pub fn accept<K: Mirrored>(&self, key: &Key) {
+        let mut state = self.write();
+        if !state.aside.is_empty() {
+            state.aside.remove(&(K::NAME, key.clone()));
+        }
+    }
+
+    /// The objects that cannot be read: kind, key and why.
+    pub fn aside(&self) -> Vec<(&'static str, Key, String)> {
+        let state = self.read();
+        state
+            .aside
+            .iter()
+            .map(|((kind, key), why)| (*kind, key.clone(), why.clone()))
+            .collect()
+    }
+
+    /// True once every kind that a round reads was listed. Node classes count as one kind.
+    pub fn is_listed(&self) -> bool {
+        let state = self.read();
+        state.pools.is_listed()
+            && state.claims.is_listed()
+            && state.nodes.is_listed()
+            && state.pods.is_listed()
+            && state.daemons.is_listed()
+            && state.budgets.is_listed()
+            && state.classes.is_listed()
+    }
+
+    /// One object, by key.
+    pub fn get<K: Mirrored>(&self, key: &Key) -> Option<K::Kept> {
+        K::objects(&self.read()).get(key).cloned()
+    }
+
+    /// One object of a cluster-wide kind, by name.
+    pub fn named<K: Mirrored>(&self, name: &str) -> Option<K::Kept> {
+        K::objects(&self.read()).named(name).cloned()
+    }
+
+    /// All objects of a kind, in key order.
+    pub fn all<K: Mirrored>(&self) -> Vec<K::Kept> {
+        K::objects(&self.read()).values().cloned().collect()
+    }
+
+    /// The nodes with this provider id; more than one is a fault that callers report.
+    pub fn nodes_with_provider_id(&self, provider_id: &str) -> Vec<Arc<Node>> {
+        if provider_id.is_empty() {
+            return Vec::new();
+        }
+        self.read()
+            .nodes
+            .values()
+            .filter(|node| node.spec.provider_id.as_deref() == Some(provider_id))
+            .cloned()
+            .collect()
+    }
+
+    /// The claims with this provider id; more than one is a fault that callers report.
+    pub fn claims_with_provider_id(&self, provider_id: &str) -> Vec<Arc<NodeClaim>> {
+        if provider_id.is_empty() {
+            return Vec::new();
+        }
+        self.read()
+            .claims
+            .values()
+            .filter(|claim| {
+                claim
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.provider_id.as_deref())
+                    == Some(provider_id)
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// The pods bound to a node, in key order.
+    pub fn pods_on(&self, node: &str) -> Vec<Arc<PodEntry>> {
+        self.read()
+            .pods
+            .values()
+            .filter(|pod| pod.node.as_deref() == Some(node))
+            .cloned()
+            .collect()
+    }
+}

@@ -1,0 +1,66 @@
+//! The picture behind the mirror's lock, and who is told of changes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use karpenter_api::{
+    NodeClaim, NodePool,
+    objects::{DaemonSet, Node, PodDisruptionBudget},
+};
+
+use super::{Change, Key, NodeClass, PodEntry, objects::Objects};
+
+/// Called with each change of one kind; must be quick, since it runs where the change is applied.
+type Subscriber<T> = Box<dyn Fn(&Change<T>) + Send + Sync>;
+
+/// Who wants to know of changes of one kind, in the order of subscription.
+pub struct Subscribers<T>(Mutex<Vec<Subscriber<T>>>);
+
+impl<T> Default for Subscribers<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+}
+
+impl<T> Subscribers<T> {
+    pub(super) fn add(&self, subscriber: impl Fn(&Change<T>) + Send + Sync + 'static) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(subscriber));
+    }
+
+    pub(super) fn tell(&self, change: &Change<T>) {
+        for subscriber in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            subscriber(change);
+        }
+    }
+}
+
+/// Who wants to know of what.
+#[derive(Default)]
+pub struct AllSubscribers {
+    pub(super) pools: Subscribers<Arc<NodePool>>,
+    pub(super) claims: Subscribers<Arc<NodeClaim>>,
+    pub(super) nodes: Subscribers<Arc<Node>>,
+    pub(super) pods: Subscribers<Arc<PodEntry>>,
+    pub(super) daemons: Subscribers<Arc<DaemonSet>>,
+    pub(super) budgets: Subscribers<Arc<PodDisruptionBudget>>,
+    pub(super) classes: Subscribers<Arc<NodeClass>>,
+}
+
+/// The picture itself.
+#[derive(Default)]
+pub struct State {
+    pub(super) pools: Objects<Arc<NodePool>>,
+    pub(super) claims: Objects<Arc<NodeClaim>>,
+    pub(super) nodes: Objects<Arc<Node>>,
+    pub(super) pods: Objects<Arc<PodEntry>>,
+    pub(super) daemons: Objects<Arc<DaemonSet>>,
+    pub(super) budgets: Objects<Arc<PodDisruptionBudget>>,
+    pub(super) classes: Objects<Arc<NodeClass>>,
+    /// What could not be decoded or lowered, by kind and key, and why.
+    pub(super) aside: BTreeMap<(&'static str, Key), String>,
+}

@@ -1,0 +1,170 @@
+//! One watch per kind, decoded once, into the mirror.
+//!
+//! Custom kinds are decoded one by one, so that an object of a newer release that does not decode is
+//! set aside by name instead of stopping the watch of its kind. What we never read (managed fields)
+//! is dropped before anything is kept. Deletions reach the mirror like any other change.
+
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt};
+use karpenter_api::{
+    NodeClaim, NodePool,
+    objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
+};
+use karpenter_cloud::NodeClassKind;
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{ApiResource, DynamicObject, GroupVersionKind},
+    core::DeserializeGuard,
+    runtime::watcher::{self, Event, watcher},
+};
+use serde::de::DeserializeOwned;
+use tracing::{debug, warn};
+
+use crate::{
+    Task,
+    ctx::{Ctx, Listing},
+    mirror::{Key, Mirrored, NodeClass, Written},
+};
+
+/// The pause after a failed watch; it doubles up to [`LONGEST_PAUSE`] while failures go on.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The watches of every kind that is read, in the order in which they start.
+pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
+    let mut tasks: Vec<Task> = vec![
+        Box::pin(custom::<NodePool>(Arc::clone(ctx))),
+        Box::pin(custom::<NodeClaim>(Arc::clone(ctx))),
+        Box::pin(built_in::<Node>(Arc::clone(ctx))),
+        Box::pin(built_in::<DaemonSet>(Arc::clone(ctx))),
+        Box::pin(built_in::<PodDisruptionBudget>(Arc::clone(ctx))),
+    ];
+    for kind in ctx.cloud.node_class_kinds() {
+        tasks.push(Box::pin(node_classes(Arc::clone(ctx), *kind)));
+    }
+    // Last: a pod of the first list finds its node lowered already.
+    tasks.push(Box::pin(built_in::<Pod>(Arc::clone(ctx))));
+    tasks
+}
+
+fn config(listing: Listing) -> watcher::Config {
+    match listing {
+        Listing::Paged => watcher::Config::default(),
+        Listing::Streamed => watcher::Config::default().streaming_lists(),
+    }
+}
+
+/// A kind whose objects always decode, since nothing in the read model is required.
+async fn built_in<K>(ctx: Arc<Ctx>)
+where
+    K: Written,
+{
+    let api: Api<K> = Api::all(ctx.client.clone());
+    follow::<K, K>(
+        &ctx,
+        &K::kind(&()),
+        watcher(api, config(ctx.options.listing)),
+        |object| Ok(object),
+    )
+    .await;
+}
+
+/// A kind whose objects may be of a newer release than we are.
+async fn custom<K>(ctx: Arc<Ctx>)
+where
+    K: Written,
+    DeserializeGuard<K>: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let api: Api<DeserializeGuard<K>> = Api::all(ctx.client.clone());
+    follow::<K, _>(
+        &ctx,
+        &K::kind(&()),
+        watcher(api, config(ctx.options.listing)),
+        |guard| {
+            guard
+                .0
+                .map_err(|invalid| (Key::of(&invalid.metadata), invalid.error))
+        },
+    )
+    .await;
+}
+
+/// The node classes of one kind, of which only metadata and conditions are read.
+async fn node_classes(ctx: Arc<Ctx>, kind: NodeClassKind) {
+    let resource = ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk(kind.group, kind.version, kind.kind),
+        kind.plural,
+    );
+    let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), &resource);
+    follow::<NodeClass, _>(
+        &ctx,
+        kind.kind,
+        watcher(api, config(ctx.options.listing)),
+        move |object| Ok(NodeClass::new(kind.group, kind.kind, &object)),
+    )
+    .await;
+}
+
+/// Feeds the events of one watch into the mirror, for ever.
+async fn follow<K, Raw>(
+    ctx: &Ctx,
+    kind: &str,
+    events: impl Stream<Item = watcher::Result<Event<Raw>>>,
+    decode: impl Fn(Raw) -> Result<K, (Key, String)>,
+) where
+    K: Mirrored,
+    Raw: ResourceExt + Debug,
+{
+    let mirror = &ctx.mirror;
+    let mut seen = BTreeSet::new();
+    let mut failures = 0_u32;
+    futures::pin_mut!(events);
+    while let Some(event) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                let pause = FIRST_PAUSE
+                    .saturating_mul(1 << failures.min(8))
+                    .min(LONGEST_PAUSE);
+                failures += 1;
+                debug!(kind, %error, "watch failed, trying again");
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+        };
+        failures = 0;
+        let event = event.modify(|object| object.managed_fields_mut().clear());
+        match event {
+            Event::Init => {
+                seen.clear();
+                mirror.begin_list::<K>();
+            }
+            Event::InitApply(raw) | Event::Apply(raw) => match decode(raw) {
+                Ok(object) => {
+                    seen.insert(object.key());
+                    mirror.accept::<K>(&object.key());
+                    mirror.apply(object);
+                }
+                Err((key, error)) => {
+                    warn!(kind, %key, %error, "object does not decode and is set aside");
+                    seen.insert(key.clone());
+                    mirror.set_aside::<K>(key, error);
+                }
+            },
+            Event::InitDone => {
+                mirror.end_list::<K>(&seen);
+                seen.clear();
+            }
+            Event::Delete(raw) => {
+                let uid = raw.uid().unwrap_or_default();
+                let key = match decode(raw) {
+                    Ok(object) => object.key(),
+                    Err((key, _)) => key,
+                };
+                mirror.accept::<K>(&key);
+                mirror.delete::<K>(&key, &uid);
+            }
+        }
+    }
+}
