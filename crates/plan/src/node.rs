@@ -56,6 +56,8 @@ pub struct ClaimFacts {
     pub consolidatable: Option<Condition>,
     /// Condition `Drifted`.
     pub drifted: Option<Condition>,
+    /// Condition `DisruptionReason`: a disruption command has it, or had it before a restart.
+    pub disruption_reason: Option<Condition>,
     /// Condition `InstanceTerminating` is True.
     pub instance_terminating: bool,
     /// `status.lastPodEventTime`.
