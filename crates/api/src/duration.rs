@@ -110,7 +110,7 @@ fn parse(text: &str) -> Option<i64> {
         let whole = if whole.is_empty() {
             0
         } else {
-            whole.parse::<i64>().ok()?
+            whole.parse::<u64>().ok()?
         };
         total += i128::from(whole).checked_mul(unit)? + fraction_of(fraction, unit);
         // The most negative value has one more nanosecond than the most positive.
@@ -309,5 +309,127 @@ impl JsonSchema for NillableDuration {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "pattern": NILLABLE_PATTERN})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn go_style() {
+        let rows = [
+            ("0", "0s"),
+            ("0s", "0s"),
+            ("+5s", "5s"),
+            ("48h", "48h0m0s"),
+            ("90m", "1h30m0s"),
+            ("1h30m", "1h30m0s"),
+            ("90s", "1m30s"),
+            ("60s", "1m0s"),
+            ("1.5h", "1h30m0s"),
+            ("1.5s", "1.5s"),
+            (".5s", "500ms"),
+            ("1.s", "1s"),
+            ("1500ms", "1.5s"),
+            ("1500us", "1.5ms"),
+            ("1500µs", "1.5ms"),
+            ("1500μs", "1.5ms"),
+            ("1500ns", "1.5µs"),
+            ("1ns", "1ns"),
+            // A repeating fraction is cut off, not rounded.
+            ("0.3333333333333333333h", "19m59.999999999s"),
+            ("-1m30s", "-1m30s"),
+            ("1s1h", "1h0m1s"),
+            ("2562047h47m16.854775807s", "2562047h47m16.854775807s"),
+            ("-9223372036854775808ns", "-2562047h47m16.854775808s"),
+        ];
+        for (text, expected) in rows {
+            let duration: GoDuration = text.parse().unwrap();
+            assert_eq!(duration.to_string(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn not_durations() {
+        let texts = [
+            "",
+            " ",
+            "5",
+            "s",
+            ".s",
+            "-",
+            "+",
+            "1d",
+            "1 s",
+            "1s ",
+            "1hour",
+            "Never",
+            "never",
+            "1s-1s",
+            "2562047h47m16.854775808s",
+            "99999999999999999999h",
+            "-9223372036854775809ns",
+        ];
+        for text in texts {
+            assert!(text.parse::<GoDuration>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nillable_durations_keep_their_text() {
+        for text in ["720h", "43200m", "1h30m", "0s", "Never"] {
+            let json = format!("{text:?}");
+            let duration: NillableDuration = serde_json::from_str(&json).unwrap();
+            assert_eq!(duration.is_never(), text == "Never");
+            assert_eq!(serde_json::to_string(&duration).unwrap(), json);
+        }
+        let parse = |text: &str| text.parse::<NillableDuration>().unwrap();
+        assert_eq!(parse("720h"), parse("43200m"));
+        assert_ne!(parse("0s"), NillableDuration::never());
+        assert_eq!(NillableDuration::never().to_string(), "Never");
+        assert_eq!(
+            NillableDuration::from(Duration::from_secs(90)).to_string(),
+            "1m30s"
+        );
+        assert!("".parse::<NillableDuration>().is_err());
+        assert!("never".parse::<NillableDuration>().is_err());
+    }
+
+    #[test]
+    fn plain_durations_are_printed_anew() {
+        let duration: GoDuration = serde_json::from_str(r#""48h""#).unwrap();
+        assert_eq!(serde_json::to_string(&duration).unwrap(), r#""48h0m0s""#);
+        assert!(serde_json::from_str::<GoDuration>(r#""Never""#).is_err());
+        assert!(serde_json::from_str::<GoDuration>("5").is_err());
+    }
+
+    #[test]
+    fn standard_durations() {
+        assert_eq!(GoDuration::from_secs(90).to_std(), Duration::from_secs(90));
+        assert_eq!(GoDuration::from_secs(-90).to_std(), Duration::ZERO);
+        assert_eq!(GoDuration::from(Duration::MAX).nanos(), i64::MAX);
+        assert_eq!(NillableDuration::never().to_std(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn printing_and_parsing_is_the_identity(nanos in any::<i64>()) {
+            let duration = GoDuration::from_nanos(nanos);
+            prop_assert_eq!(duration.to_string().parse::<GoDuration>().unwrap(), duration);
+        }
+
+        #[test]
+        fn short_spans_too(nanos in -2_000_000_000i64..2_000_000_000) {
+            let duration = GoDuration::from_nanos(nanos);
+            prop_assert_eq!(duration.to_string().parse::<GoDuration>().unwrap(), duration);
+        }
+
+        #[test]
+        fn nothing_panics(text in ".{0,20}") {
+            let _ = text.parse::<GoDuration>();
+        }
     }
 }

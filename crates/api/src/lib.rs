@@ -12,15 +12,19 @@
 pub mod common;
 pub mod conditions;
 pub mod duration;
+pub mod hash;
 pub mod kwoknodeclass;
 pub mod labels;
 pub mod nodeclaim;
 pub mod nodepool;
 pub mod objects;
 pub mod quantity;
+mod structural_hash;
+pub mod validation;
 
 pub use common::{Condition, NodeClassReference, Requirement, Taint};
 pub use duration::{GoDuration, NillableDuration};
+pub use hash::{NODEPOOL_HASH_VERSION, nodepool_hash};
 pub use kwoknodeclass::{KWOKNodeClass, KWOKNodeClassSpec, KWOKNodeClassStatus};
 pub use nodeclaim::{NodeClaim, NodeClaimSpec, NodeClaimStatus, Resources};
 pub use nodepool::{

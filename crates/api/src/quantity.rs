@@ -2,7 +2,8 @@
 //!
 //! A quantity is an integer number of billionths, so sums and comparisons are exact. It keeps the family of
 //! suffixes it was written in and prints Kubernetes' canonical form: the largest suffix that leaves no
-//! fraction. Finer than a billionth rounds away from zero; what does not fit saturates (at about 1.7e29),
+//! fraction (Kubernetes sometimes keeps the text of an untouched quantity instead, as `1.500`, which means the
+//! same). Finer than a billionth rounds away from zero; what does not fit saturates (at about 1.7e29),
 //! and, as in Kubernetes, a binary quantity is capped at 2^63 - 1.
 
 use std::collections::BTreeMap;
@@ -319,23 +320,19 @@ impl fmt::Display for Quantity {
             }
             return write!(formatter, "{number}{suffix}");
         }
-        let largest = if self.format == Format::DecimalExponent {
-            i32::MAX
-        } else {
-            18
-        };
         let (mut number, mut exponent) = (self.nanos, -9);
-        while number % 1000 == 0 && exponent < largest {
+        while number % 1000 == 0 {
             number /= 1000;
             exponent += 3;
         }
-        match self.format {
-            Format::DecimalExponent if exponent != 0 => write!(formatter, "{number}e{exponent}"),
-            Format::DecimalExponent => write!(formatter, "{number}"),
-            Format::DecimalSi | Format::BinarySi => {
-                let suffix = DECIMAL.iter().find(|(_, power)| *power == exponent);
-                write!(formatter, "{number}{}", suffix.map_or("", |(name, _)| name))
+        let suffix = DECIMAL.iter().find(|(_, power)| *power == exponent);
+        match (self.format, suffix) {
+            (_, Some((suffix, 0))) => write!(formatter, "{number}{suffix}"),
+            (Format::DecimalSi | Format::BinarySi, Some((suffix, _))) => {
+                write!(formatter, "{number}{suffix}")
             }
+            // Beyond exa there are no suffixes.
+            _ => write!(formatter, "{number}e{exponent}"),
         }
     }
 }
@@ -487,6 +484,10 @@ impl Visitor<'_> for QuantityVisitor {
         ))
     }
 
+    fn visit_unit<E: de::Error>(self) -> Result<Quantity, E> {
+        Ok(Quantity::ZERO)
+    }
+
     fn visit_f64<E: de::Error>(self, units: f64) -> Result<Quantity, E> {
         units.to_string().parse().map_err(E::custom)
     }
@@ -503,5 +504,242 @@ impl JsonSchema for Quantity {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"pattern": PATTERN, "x-kubernetes-int-or-string": true})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn quantity(text: &str) -> Quantity {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn canonical_form() {
+        let rows = [
+            // Nothing, and plain numbers.
+            ("0", "0"),
+            ("0Gi", "0"),
+            ("-0", "0"),
+            ("1", "1"),
+            ("+1", "1"),
+            ("007", "7"),
+            ("1.", "1"),
+            (".5", "500m"),
+            ("-.5", "-500m"),
+            ("1000", "1k"),
+            ("1500", "1500"),
+            // Decimal suffixes.
+            ("1n", "1n"),
+            ("1000n", "1u"),
+            ("1000u", "1m"),
+            ("1000m", "1"),
+            ("1500m", "1500m"),
+            ("0.1", "100m"),
+            ("1.500", "1500m"),
+            ("1.5k", "1500"),
+            ("2000k", "2M"),
+            ("1G", "1G"),
+            ("1T", "1T"),
+            ("1P", "1P"),
+            ("1E", "1E"),
+            ("1000E", "1e21"),
+            ("-3000m", "-3"),
+            // Binary suffixes.
+            ("1Ki", "1Ki"),
+            ("1024Ki", "1Mi"),
+            ("1024", "1024"),
+            ("0.5Mi", "512Ki"),
+            ("1.5Gi", "1536Mi"),
+            ("1Ti", "1Ti"),
+            ("1Pi", "1Pi"),
+            ("7Ei", "7Ei"),
+            ("0.5Ki", "512"),
+            (".001Ki", "1024m"),
+            (".000001Ki", "1024u"),
+            ("1.0001Ki", "1024102400u"),
+            ("-1.5Ki", "-1536"),
+            ("-2048Ki", "-2Mi"),
+            // Exponents.
+            ("1e3", "1e3"),
+            ("1E3", "1e3"),
+            ("1e+3", "1e3"),
+            ("1500e3", "1500e3"),
+            ("10e3", "10e3"),
+            ("1e4", "10e3"),
+            ("1e0", "1"),
+            ("1e-3", "1e-3"),
+            ("15e-4", "1500e-6"),
+            ("1e9", "1e9"),
+            // Finer than a billionth: away from zero.
+            ("0.1n", "1n"),
+            ("-0.1n", "-1n"),
+            ("1.0000000001", "1000000001n"),
+            ("1e-100", "1e-9"),
+            // Too large for a 64-bit binary quantity.
+            ("8Ei", "9223372036854775807"),
+            ("100Ei", "9223372036854775807"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(quantity(text).to_string(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn not_quantities() {
+        let texts = [
+            "",
+            " ",
+            ".",
+            "-",
+            "+",
+            "+-1",
+            "--1",
+            "m",
+            "Ki",
+            "1K",
+            "1ki",
+            "1Mib",
+            "1 Gi",
+            "1Gi ",
+            "1e",
+            "1e1.5",
+            "1e+",
+            "1ee3",
+            "0x10",
+            "1.2.3",
+            "1,5",
+            "١",
+            "1µ",
+            "NaN",
+            "1e99999999999999999999",
+        ];
+        for text in texts {
+            assert!(text.parse::<Quantity>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn huge_amounts_saturate() {
+        for text in ["1e30", "1e1000000", "9999999999999999999999999E"] {
+            assert_eq!(quantity(text).nanos(), i128::MAX, "{text}");
+            assert_eq!(quantity(text).as_integer_ceil(), i64::MAX, "{text}");
+            let sum = quantity(text) + quantity("1");
+            assert_eq!(sum.nanos(), i128::MAX, "{text}");
+        }
+        assert_eq!(quantity("-1e30").as_milli_ceil(), i64::MIN);
+        assert_eq!(quantity("0e1000000").nanos(), 0);
+    }
+
+    #[test]
+    fn rounding_to_integers_is_upwards() {
+        let rows = [
+            ("1", 1000, 1),
+            ("1m", 1, 1),
+            ("1500m", 1500, 2),
+            ("0.0001", 1, 1),
+            ("-1500m", -1500, -1),
+            ("1Gi", 1_073_741_824_000, 1_073_741_824),
+            ("0", 0, 0),
+        ];
+        for (text, milli, whole) in rows {
+            assert_eq!(quantity(text).as_milli_ceil(), milli, "{text}");
+            assert_eq!(quantity(text).as_integer_ceil(), whole, "{text}");
+        }
+        assert_eq!(quantity("2k").as_integer_exact(), Some(2000));
+        assert_eq!(quantity("1500m").as_integer_exact(), None);
+    }
+
+    #[test]
+    fn arithmetic_keeps_the_notation() {
+        let rows = [
+            (quantity("1Gi") + quantity("1Gi"), "2Gi"),
+            (quantity("1Gi") + quantity("1M"), "1074741824"),
+            (quantity("1Gi") + quantity("500m"), "1073741824500m"),
+            (quantity("0") + quantity("1Gi"), "1Gi"),
+            (quantity("1") + quantity("1Ki"), "1025"),
+            (quantity("1e3") + quantity("1"), "1001"),
+            (quantity("1") - quantity("1500m"), "-500m"),
+            (quantity("0") - quantity("1Mi"), "-1Mi"),
+            (-quantity("1Mi"), "-1Mi"),
+            (quantity("100m").times(30), "3"),
+        ];
+        for (result, expected) in rows {
+            assert_eq!(result.to_string(), expected);
+        }
+        let total: Quantity = ["1Gi", "512Mi"].map(quantity).iter().sum();
+        assert_eq!(total.to_string(), "1536Mi");
+        assert_eq!(Quantity::from_bytes(2048).to_string(), "2Ki");
+        assert_eq!(Quantity::from_milli(2500).to_string(), "2500m");
+    }
+
+    #[test]
+    fn equality_is_of_the_amount() {
+        assert_eq!(quantity("1Ki"), quantity("1024"));
+        assert_eq!(quantity("1e3"), quantity("1k"));
+        assert!(quantity("1Ki") > quantity("1k"));
+        assert!(quantity("-1") < quantity("0"));
+    }
+
+    #[test]
+    fn json_is_text_or_a_number() {
+        let rows = [
+            (r#""1Gi""#, r#""1Gi""#),
+            (r#"" 1Gi ""#, r#""1Gi""#),
+            ("4", r#""4""#),
+            ("-4", r#""-4""#),
+            ("1.5", r#""1500m""#),
+            ("18446744073709551615", r#""18446744073709551615""#),
+            ("null", r#""0""#),
+        ];
+        for (json, expected) in rows {
+            let decoded: Quantity = serde_json::from_str(json).unwrap();
+            assert_eq!(serde_json::to_string(&decoded).unwrap(), expected, "{json}");
+        }
+        for json in [r#""many""#, "true", "[]", "{}"] {
+            assert!(serde_json::from_str::<Quantity>(json).is_err(), "{json}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn printing_and_parsing_is_the_identity(
+            nanos in any::<i128>().prop_map(|nanos| nanos / 1_000_000_000),
+            format in prop_oneof![
+                Just(Format::DecimalSi), Just(Format::BinarySi), Just(Format::DecimalExponent),
+            ],
+        ) {
+            let amount = Quantity::from_nanos(nanos, format);
+            let text = amount.to_string();
+            let capped = text.ends_with('i') && amount.as_integer_exact().is_none();
+            let parsed = quantity(&text);
+            if !capped {
+                prop_assert_eq!(parsed, amount, "{}", text);
+                prop_assert_eq!(parsed.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn what_the_pattern_allows_parses_unless_its_exponent_is_broken(
+            text in r"[+-]?([0-9]{1,25}(\.[0-9]{0,25})?|\.[0-9]{1,25})([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,4})?",
+        ) {
+            let parsed = quantity(&text);
+            prop_assert_eq!(quantity(&parsed.to_string()), parsed);
+        }
+
+        #[test]
+        fn nothing_panics(text in ".{0,20}") {
+            let _ = text.parse::<Quantity>();
+        }
+
+        #[test]
+        fn sums_are_exact(left in any::<i64>(), right in any::<i64>()) {
+            let sum = Quantity::from_milli(left) + Quantity::from_milli(right);
+            prop_assert_eq!(sum.nanos(), (i128::from(left) + i128::from(right)) * NANOS_PER_MILLI);
+            prop_assert_eq!(sum - Quantity::from_milli(right), Quantity::from_milli(left));
+        }
     }
 }

@@ -11,7 +11,9 @@ pub mod kwok;
 mod rules;
 pub mod taints;
 
-pub use rules::{Provider, Restriction, WellKnown, is_well_known, normalize, restricted};
+pub use rules::{
+    Provider, Restriction, WellKnown, is_well_known, known_values, normalize, restricted,
+};
 
 /// The pool that owns a node.
 pub const NODEPOOL: &str = "karpenter.sh/nodepool";

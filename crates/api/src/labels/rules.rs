@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{
-    ARCH, CAPACITY_TYPE, DOMAIN, HOSTNAME, INSTANCE_TYPE, NODEPOOL, OS, REGION, WINDOWS_BUILD,
-    ZONE, aws, kwok,
+    ARCH, CAPACITY_TYPE, CAPACITY_TYPES, DOMAIN, HOSTNAME, INSTANCE_TYPE, NODEPOOL, OS, REGION,
+    WINDOWS_BUILD, ZONE, aws, kwok,
 };
 
 /// Who makes the machines; each provider adds labels and keeps a domain.
@@ -83,6 +83,15 @@ pub fn normalize(key: &str, provider: Provider) -> &str {
         .iter()
         .find(|(alias, _)| *alias == key)
         .map_or(key, |(_, canonical)| canonical)
+}
+
+/// The only values that a label can have; nothing if it can have any.
+pub fn known_values(key: &str, provider: Provider) -> Option<&'static [&'static str]> {
+    match key {
+        CAPACITY_TYPE => Some(&CAPACITY_TYPES),
+        aws::INSTANCE_TENANCY if provider == Provider::Aws => Some(&aws::TENANCIES),
+        _ => None,
+    }
 }
 
 /// Why a label may not be used; nothing if it may.
