@@ -148,6 +148,20 @@ impl Budgets {
         Self(budgets.into_iter().collect())
     }
 
+    /// Reads the entries of one NodePool.
+    pub fn of(budgets: &[karpenter_api::Budget]) -> Self {
+        Self::new(budgets.iter().map(|budget| {
+            Budget::parse(
+                &budget.nodes,
+                budget.reasons.as_deref(),
+                budget.schedule.as_deref(),
+                budget
+                    .duration
+                    .map(|duration| SignedDuration::from_nanos(duration.nanos())),
+            )
+        }))
+    }
+
     /// How many of a pool's `total` nodes may be disrupted for `reason` at `now`, those already
     /// being disrupted included. No budget at all is no restriction.
     pub fn allowed(&self, reason: DisruptionReason, total: u32, now: Timestamp) -> u32 {

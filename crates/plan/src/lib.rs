@@ -31,10 +31,12 @@ pub mod schedule;
 
 pub mod budget;
 pub mod cron;
+pub mod disrupt;
 
 pub use crate::{
     catalog::{Catalog, CatalogFeed, InstanceType, Offering, Overhead},
     daemon::Daemon,
+    disrupt::{Command, DisruptOptions, DisruptReport, disrupt},
     disruption_budget::DisruptionBudget,
     labels::Labels,
     lower::{Lowering, NodeInput, Problem, WellKnown},
