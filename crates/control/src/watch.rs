@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 use futures::{Stream, StreamExt};
 use karpenter_api::{
     NodeClaim, NodePool,
+    labels::NODEPOOL,
     objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
 };
 use karpenter_cloud::NodeClassKind;
@@ -82,9 +83,14 @@ where
         &K::kind(&()),
         watcher(api, config(ctx.options.listing)),
         |guard| {
-            guard
-                .0
-                .map_err(|invalid| (Key::of(&invalid.metadata), invalid.error))
+            guard.0.map_err(|invalid| {
+                let labels = invalid.metadata.labels.as_ref();
+                Undecoded {
+                    key: Key::of(&invalid.metadata),
+                    pool: labels.and_then(|labels| labels.get(NODEPOOL)).cloned(),
+                    error: invalid.error,
+                }
+            })
         },
     )
     .await;
@@ -106,12 +112,19 @@ async fn node_classes(ctx: Arc<Ctx>, kind: NodeClassKind) {
     .await;
 }
 
+/// An object that is there but not of a shape we know.
+struct Undecoded {
+    key: Key,
+    pool: Option<String>,
+    error: String,
+}
+
 /// Feeds the events of one watch into the mirror, for ever.
 async fn follow<K, Raw>(
     ctx: &Ctx,
     kind: &str,
     events: impl Stream<Item = watcher::Result<Event<Raw>>>,
-    decode: impl Fn(Raw) -> Result<K, (Key, String)>,
+    decode: impl Fn(Raw) -> Result<K, Undecoded>,
 ) where
     K: Mirrored,
     Raw: ResourceExt + Debug,
@@ -146,10 +159,10 @@ async fn follow<K, Raw>(
                     mirror.accept::<K>(&object.key());
                     mirror.apply(object);
                 }
-                Err((key, error)) => {
+                Err(Undecoded { key, pool, error }) => {
                     warn!(kind, %key, %error, "object does not decode and is set aside");
                     seen.insert(key.clone());
-                    mirror.set_aside::<K>(key, error);
+                    mirror.set_aside::<K>(key, pool, error);
                 }
             },
             Event::InitDone => {
@@ -160,7 +173,7 @@ async fn follow<K, Raw>(
                 let uid = raw.uid().unwrap_or_default();
                 let key = match decode(raw) {
                     Ok(object) => object.key(),
-                    Err((key, _)) => key,
+                    Err(undecoded) => undecoded.key,
                 };
                 mirror.accept::<K>(&key);
                 mirror.delete::<K>(&key, &uid);

@@ -9,6 +9,7 @@ use karpenter_api::{
     Condition, NodeClaim, NodePool,
     objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
 };
+use karpenter_plan::{self as plan, pod::Owner};
 use kube::{
     Api, Client, Resource,
     api::{DynamicObject, ObjectMeta},
@@ -39,9 +40,7 @@ pub trait Mirrored: Clone + Debug + Send + Sync + Sized + 'static {
     fn keep(state: &mut State, object: &Arc<Self>) -> Self::Kept;
     /// Brings what is derived from the kind up to date.
     #[doc(hidden)]
-    fn changed(state: &mut State, change: &Change<Self::Kept>) {
-        let _ = (state, change);
-    }
+    fn changed(state: &mut State, change: &Change<Self::Kept>);
     #[doc(hidden)]
     fn objects(state: &State) -> &Objects<Self::Kept>;
     #[doc(hidden)]
@@ -57,7 +56,7 @@ pub trait Written: Mirrored + Resource<DynamicType = ()> + DeserializeOwned {
 }
 
 macro_rules! kept_whole {
-    ($kind:ident, $field:ident) => {
+    ($kind:ident, $field:ident, $changed:expr) => {
         impl Mirrored for $kind {
             type Kept = Arc<$kind>;
             const NAME: &'static str = stringify!($kind);
@@ -67,6 +66,10 @@ macro_rules! kept_whole {
             }
             fn keep(_: &mut State, object: &Arc<Self>) -> Self::Kept {
                 Arc::clone(object)
+            }
+            fn changed(state: &mut State, change: &Change<Self::Kept>) {
+                let changed: fn(&mut State, &Change<Self::Kept>) = $changed;
+                changed(state, change);
             }
             fn objects(state: &State) -> &Objects<Self::Kept> {
                 &state.$field
@@ -98,11 +101,26 @@ macro_rules! written {
     };
 }
 
-kept_whole!(NodePool, pools);
-kept_whole!(NodeClaim, claims);
-kept_whole!(Node, nodes);
-kept_whole!(DaemonSet, daemons);
-kept_whole!(PodDisruptionBudget, budgets);
+/// A claim that is ready, deleted or gone expects no more pods.
+fn claim_changed(state: &mut State, change: &Change<Arc<NodeClaim>>) {
+    let window = state.nomination_window;
+    state
+        .intent
+        .claim_changed(change.old.as_deref(), change.new.as_deref(), window);
+}
+
+/// A DaemonSet that is gone has no newest pod.
+fn daemon_changed(state: &mut State, change: &Change<Arc<DaemonSet>>) {
+    if change.new.is_none() {
+        state.daemon_pods.remove(&change.key);
+    }
+}
+
+kept_whole!(NodePool, pools, |_, _| {});
+kept_whole!(NodeClaim, claims, claim_changed);
+kept_whole!(Node, nodes, |_, _| {});
+kept_whole!(DaemonSet, daemons, daemon_changed);
+kept_whole!(PodDisruptionBudget, budgets, |_, _| {});
 written!(NodePool, cluster);
 written!(NodeClaim, cluster);
 written!(Node, cluster);
@@ -127,41 +145,29 @@ pub struct PodEntry {
     pub daemon: bool,
     /// True if it waits for a node that we may make.
     pub provisionable: bool,
+    /// True once a scheduler has said anything about it, be it that it is gated.
+    pub judged: bool,
+    /// What decisions are made from.
+    pub lowered: Arc<plan::Pod>,
 }
 
 impl PodEntry {
-    fn new(pod: &Pod) -> Self {
-        let owned_by = |api_version: &str, kind: &str| {
-            pod.metadata
-                .owner_references
-                .iter()
-                .flatten()
-                .any(|owner| owner.api_version == api_version && owner.kind == kind)
-        };
-        let daemon = owned_by("apps/v1", "DaemonSet");
-        let node = pod.spec.node_name.clone().filter(|name| !name.is_empty());
-        let judged = pod.status.conditions.iter().any(|condition| {
-            condition.type_ == "PodScheduled"
-                && condition.reason.as_deref() == Some("Unschedulable")
-        });
-        let nominated = pod
+    fn new(pod: &Pod, lowered: plan::Pod) -> Self {
+        let is_judged = pod
             .status
-            .nominated_node_name
-            .as_deref()
-            .is_some_and(|name| !name.is_empty());
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == "PodScheduled");
         Self {
             key: Key::of(&pod.metadata),
-            uid: pod.metadata.uid.clone().unwrap_or_default(),
-            // Upstream reads the reason only: phase, deletion and the scheduler's name play no part.
-            provisionable: judged
-                && node.is_none()
-                && !nominated
-                && !daemon
-                && !owned_by("v1", "Node"),
-            node,
-            terminal: matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed")),
-            deleting: pod.metadata.deletion_timestamp.is_some(),
-            daemon,
+            uid: lowered.uid.to_string(),
+            node: lowered.node.as_deref().map(str::to_owned),
+            terminal: lowered.is_terminal(),
+            deleting: lowered.is_terminating(),
+            daemon: lowered.owner == Owner::DaemonSet,
+            provisionable: lowered.is_provisionable(),
+            judged: is_judged,
+            lowered: Arc::new(lowered),
         }
     }
 }
@@ -173,8 +179,17 @@ impl Mirrored for Pod {
     fn metadata(&self) -> &ObjectMeta {
         &self.metadata
     }
-    fn keep(_: &mut State, object: &Arc<Self>) -> Self::Kept {
-        Arc::new(PodEntry::new(object))
+    fn keep(state: &mut State, object: &Arc<Self>) -> Self::Kept {
+        let lowered = state.lowering.pod(object);
+        if lowered.owner == Owner::DaemonSet {
+            keep_newest(state, object);
+        }
+        Arc::new(PodEntry::new(object, lowered))
+    }
+    fn changed(state: &mut State, change: &Change<Self::Kept>) {
+        state
+            .intent
+            .pod_changed(change.old.as_deref(), change.new.as_deref());
     }
     fn objects(state: &State) -> &Objects<Self::Kept> {
         &state.pods
@@ -184,6 +199,34 @@ impl Mirrored for Pod {
     }
     fn subscribers(all: &AllSubscribers) -> &Subscribers<Self::Kept> {
         &all.pods
+    }
+}
+
+/// Keeps a DaemonSet's pod whole if none is newer: what its newest pod asks for is what the next one
+/// will, defaults and webhooks included.
+fn keep_newest(state: &mut State, pod: &Arc<Pod>) {
+    let owner = pod
+        .metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.kind == "DaemonSet" && owner.controller == Some(true));
+    let Some(owner) = owner else { return };
+    let created = pod
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map(|time| time.0)
+        .unwrap_or_default();
+    let key = Key::new(
+        pod.metadata.namespace.as_deref().unwrap_or_default(),
+        &owner.name,
+    );
+    let is_newest = state.daemon_pods.get(&key).is_none_or(|(newest, known)| {
+        created > *newest || (created == *newest && known.metadata.uid == pod.metadata.uid)
+    });
+    if is_newest {
+        state.daemon_pods.insert(key, (created, Arc::clone(pod)));
     }
 }
 
@@ -246,6 +289,7 @@ impl Mirrored for NodeClass {
     fn keep(_: &mut State, object: &Arc<Self>) -> Self::Kept {
         Arc::clone(object)
     }
+    fn changed(_: &mut State, _: &Change<Self::Kept>) {}
     fn objects(state: &State) -> &Objects<Self::Kept> {
         &state.classes
     }

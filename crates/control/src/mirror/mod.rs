@@ -5,6 +5,8 @@
 //! after the picture has changed. Nothing here waits, asks the cluster, or decides anything. It works
 //! without a cluster just as well: `karpenter plan` applies objects read from files.
 
+mod freeze;
+mod intent;
 mod kinds;
 mod objects;
 mod state;
@@ -12,9 +14,12 @@ mod state;
 use std::{
     collections::BTreeSet,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
 
-use karpenter_api::{NodeClaim, objects::Node};
+use jiff::Timestamp;
+use karpenter_api::{NodeClaim, NodePool, objects::Node};
+use karpenter_plan::{CatalogFeed, Lowering, Snapshot, WellKnown};
 
 pub use kinds::{Mirrored, NodeClass, PodEntry, Written};
 pub use objects::{Change, Key};
@@ -22,16 +27,29 @@ pub use objects::{Change, Key};
 use state::{AllSubscribers, State};
 
 /// What is known of the cluster.
-#[derive(Default)]
 pub struct Mirror {
     state: RwLock<State>,
     subscribers: AllSubscribers,
 }
 
 impl Mirror {
-    /// An empty mirror.
-    pub fn new() -> Self {
-        Self::default()
+    /// An empty mirror for a provider with these labels and node classes.
+    pub fn new(well_known: &WellKnown) -> Self {
+        Self::with_nomination_window(well_known, Duration::from_secs(20))
+    }
+
+    /// The same, where nodes are kept so long for pods that were placed on them.
+    pub fn with_nomination_window(well_known: &WellKnown, window: Duration) -> Self {
+        let state = State {
+            lowering: Lowering::new(well_known),
+            node_classes: well_known.node_classes.clone(),
+            nomination_window: window,
+            ..State::default()
+        };
+        Self {
+            state: RwLock::new(state),
+            subscribers: AllSubscribers::default(),
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -73,6 +91,7 @@ impl Mirror {
             }
             let kept = K::keep(&mut state, object);
             let change = K::objects_mut(&mut state).apply(object.key(), object.metadata(), kept);
+            state.generation += 1;
             K::changed(&mut state, &change);
             change
         };
@@ -86,6 +105,7 @@ impl Mirror {
             let mut state = self.write();
             let change = K::objects_mut(&mut state).delete(key, uid);
             if let Some(change) = &change {
+                state.generation += 1;
                 K::changed(&mut state, change);
             }
             change
@@ -105,6 +125,7 @@ impl Mirror {
         let changes = {
             let mut state = self.write();
             let changes = K::objects_mut(&mut state).end_list(seen);
+            state.generation += 1;
             for change in &changes {
                 K::changed(&mut state, change);
             }
@@ -115,17 +136,20 @@ impl Mirror {
         }
     }
 
-    /// Takes in that an object is there but cannot be read. Its last readable state stays; snapshots
-    /// treat it as pessimistically as its kind asks for.
-    pub fn set_aside<K: Mirrored>(&self, key: Key, why: String) {
-        self.write().aside.insert((K::NAME, key), why);
+    /// Takes in that an object is there but cannot be read, and which pool it belongs to. Its last
+    /// readable state stays for whoever asks; snapshots treat it as pessimistically as its kind asks
+    /// for.
+    pub fn set_aside<K: Mirrored>(&self, key: Key, pool: Option<String>, why: String) {
+        let mut state = self.write();
+        state.generation += 1;
+        state.aside.insert((K::NAME, key), (pool, why));
     }
 
     /// Takes in that an object can be read (again), or is gone.
     pub fn accept<K: Mirrored>(&self, key: &Key) {
         let mut state = self.write();
-        if !state.aside.is_empty() {
-            state.aside.remove(&(K::NAME, key.clone()));
+        if !state.aside.is_empty() && state.aside.remove(&(K::NAME, key.clone())).is_some() {
+            state.generation += 1;
         }
     }
 
@@ -135,8 +159,94 @@ impl Mirror {
         state
             .aside
             .iter()
-            .map(|((kind, key), why)| (*kind, key.clone(), why.clone()))
+            .map(|((kind, key), (_, why))| (*kind, key.clone(), why.clone()))
             .collect()
+    }
+
+    /// Takes in what the provider offers a pool, or why it offers nothing. True if that is news.
+    pub fn set_catalog(&self, pool: &str, answer: Result<CatalogFeed, Arc<str>>) -> bool {
+        let mut state = self.write();
+        let is_news = match (state.feeds.get(pool), &answer) {
+            (Some(Ok(known)), Ok(feed)) => known.generation != feed.generation,
+            (Some(Err(known)), Err(why)) => known != why,
+            _ => true,
+        };
+        if is_news {
+            state.generation += 1;
+            state.feeds.insert(pool.to_owned(), answer);
+        }
+        is_news
+    }
+
+    /// Forgets what the provider offered a pool that is gone.
+    pub fn remove_catalog(&self, pool: &str) {
+        let mut state = self.write();
+        if state.feeds.remove(pool).is_some() {
+            state.generation += 1;
+        }
+    }
+
+    /// A number that changes whenever a snapshot could.
+    pub fn generation(&self) -> u64 {
+        self.read().generation
+    }
+
+    /// The world as it is known, at an instant. Nothing is copied but pointers.
+    pub fn snapshot(&self, now: Timestamp) -> Arc<Snapshot> {
+        self.write().snapshot(now)
+    }
+
+    /// A claim was made for these pods: they stay with it until they are bound or it goes.
+    pub fn expect(&self, claim: &str, pods: impl IntoIterator<Item = Key>) {
+        let mut state = self.write();
+        state.generation += 1;
+        state.intent.expect(claim, pods);
+    }
+
+    /// The claim that was made for a pod which is not bound yet.
+    pub fn claim_of(&self, pod: &Key) -> Option<String> {
+        self.read().intent.claim_of(pod).map(str::to_owned)
+    }
+
+    /// Pods are expected on a machine until some time.
+    pub fn nominate(&self, provider_id: &str, until: Timestamp) {
+        let mut state = self.write();
+        state.generation += 1;
+        state.intent.nominate(provider_id, until);
+    }
+
+    /// A claim shall go, whatever the cluster shows.
+    pub fn mark(&self, claim_uid: &str) {
+        let mut state = self.write();
+        state.generation += 1;
+        state.intent.mark(claim_uid);
+    }
+
+    /// A claim shall stay after all.
+    pub fn unmark(&self, claim_uid: &str) {
+        let mut state = self.write();
+        state.generation += 1;
+        state.intent.unmark(claim_uid);
+    }
+
+    /// True if some controller has decided that this claim shall go.
+    pub fn is_marked(&self, claim_uid: &str) -> bool {
+        self.read().intent.is_marked(claim_uid)
+    }
+
+    /// The node class a pool names, if it is there.
+    pub fn node_class_of(&self, pool: &NodePool) -> Option<Arc<NodeClass>> {
+        self.read().class_of(pool).cloned()
+    }
+
+    /// True if a node class reference is meant for our provider.
+    pub fn manages(&self, group: &str, kind: &str) -> bool {
+        self.read().manages(group, kind)
+    }
+
+    /// True once rounds may run: every kind was listed, and the provider has answered for each pool.
+    pub fn is_ready(&self) -> bool {
+        self.is_listed() && self.read().has_catalogs()
     }
 
     /// True once every kind that a round reads was listed. Node classes count as one kind.

@@ -111,6 +111,10 @@ impl<T: Clone> Objects<T> {
         self.get(&Key::cluster(name))
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Key, &T)> {
+        self.entries.iter().map(|(key, entry)| (key, &entry.value))
+    }
+
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.entries.values().map(|entry| &entry.value)
     }

@@ -3,14 +3,17 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
+use jiff::Timestamp;
 use karpenter_api::{
     NodeClaim, NodePool,
-    objects::{DaemonSet, Node, PodDisruptionBudget},
+    objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
 };
+use karpenter_plan::{CatalogFeed, Lowering};
 
-use super::{Change, Key, NodeClass, PodEntry, objects::Objects};
+use super::{Change, Key, NodeClass, PodEntry, freeze::Cache, intent::Intent, objects::Objects};
 
 /// Called with each change of one kind; must be quick, since it runs where the change is applied.
 type Subscriber<T> = Box<dyn Fn(&Change<T>) + Send + Sync>;
@@ -61,6 +64,21 @@ pub struct State {
     pub(super) daemons: Objects<Arc<DaemonSet>>,
     pub(super) budgets: Objects<Arc<PodDisruptionBudget>>,
     pub(super) classes: Objects<Arc<NodeClass>>,
-    /// What could not be decoded or lowered, by kind and key, and why.
-    pub(super) aside: BTreeMap<(&'static str, Key), String>,
+    /// What could not be decoded, by kind and key: the pool it belongs to, and why.
+    pub(super) aside: BTreeMap<(&'static str, Key), (Option<String>, String)>,
+    /// Group and kind of the node classes that our provider serves.
+    pub(super) node_classes: Vec<(String, String)>,
+    /// What lowered values share.
+    pub(super) lowering: Lowering,
+    /// The newest pod of each DaemonSet, by the DaemonSet's key; kept when the pod goes.
+    pub(super) daemon_pods: BTreeMap<Key, (Timestamp, Arc<Pod>)>,
+    /// The provider's answer per pool.
+    pub(super) feeds: BTreeMap<String, Result<CatalogFeed, Arc<str>>>,
+    /// What we intend and the cluster does not show yet.
+    pub(super) intent: Intent,
+    /// How long a node is kept for pods that were placed on it.
+    pub(super) nomination_window: Duration,
+    /// Counts changes: equal numbers, equal pictures.
+    pub(super) generation: u64,
+    pub(super) cache: Cache,
 }

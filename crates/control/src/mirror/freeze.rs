@@ -1,0 +1,384 @@
+//! The picture into a snapshot: join, lower what changed, freeze.
+//!
+//! Lowered values are cached beside the very objects they were made from, so that a snapshot costs
+//! what has changed since the last one plus a walk over shared pointers. Whatever does not lower is
+//! named in the snapshot and takes part in nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use karpenter_api::{
+    NodeClaim, NodePool, labels,
+    objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
+};
+use karpenter_plan::{
+    Catalog, CatalogFeed, Daemon, DisruptionBudget, Lowering, NodeInput, Parts, Pool, PoolPart,
+    Problem, Snapshot, node, pod::PodKey,
+};
+
+use super::{Key, NodeClass, objects::Objects, state::State};
+
+/// A lowered value beside what it was made from.
+#[derive(Clone)]
+struct Lowered<Source, Value> {
+    source: Source,
+    value: Result<Arc<Value>, Problem>,
+}
+
+/// What a node is lowered from, in a comparable form.
+#[derive(Clone)]
+struct NodeSource {
+    node: Option<Arc<Node>>,
+    claim: Option<Arc<NodeClaim>>,
+    marked: bool,
+    nominated_until: Option<Timestamp>,
+    prebound: Vec<PodKey>,
+}
+
+impl NodeSource {
+    fn is(&self, other: &Self) -> bool {
+        same(self.node.as_ref(), other.node.as_ref())
+            && same(self.claim.as_ref(), other.claim.as_ref())
+            && self.marked == other.marked
+            && self.nominated_until == other.nominated_until
+            && self.prebound == other.prebound
+    }
+}
+
+type DaemonSource = (Arc<DaemonSet>, Option<Arc<Pod>>);
+
+/// Everything that was lowered for the last snapshot.
+#[derive(Default)]
+pub(crate) struct Cache {
+    pools: BTreeMap<Key, Lowered<Arc<NodePool>, Pool>>,
+    nodes: BTreeMap<Key, Lowered<NodeSource, node::Node>>,
+    daemons: BTreeMap<Key, Lowered<DaemonSource, Daemon>>,
+    budgets: BTreeMap<Key, Lowered<Arc<PodDisruptionBudget>, DisruptionBudget>>,
+    catalogs: BTreeMap<u64, Arc<Catalog>>,
+    last: Option<(u64, Arc<Snapshot>)>,
+}
+
+/// Whether both are the same allocation, or both absent.
+fn same<T>(left: Option<&Arc<T>>, right: Option<&Arc<T>>) -> bool {
+    match (left, right) {
+        (Some(left), Some(right)) => Arc::ptr_eq(left, right),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// Lowers each source, taking over what was lowered from the same source before.
+fn lower_all<Source, Value>(
+    cache: &mut BTreeMap<Key, Lowered<Source, Value>>,
+    sources: impl IntoIterator<Item = (Key, Source)>,
+    is_same: impl Fn(&Source, &Source) -> bool,
+    mut lower: impl FnMut(&Source) -> Result<Value, Problem>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Arc<Value>> {
+    let mut before = std::mem::take(cache);
+    let mut values = Vec::new();
+    for (key, source) in sources {
+        let value = match before.remove(&key) {
+            Some(known) if is_same(&known.source, &source) => known.value,
+            _ => lower(&source).map(Arc::new),
+        };
+        match &value {
+            Ok(value) => values.push(Arc::clone(value)),
+            Err(problem) => problems.push(problem.clone()),
+        }
+        cache.insert(key, Lowered { source, value });
+    }
+    values
+}
+
+fn keyed<T: Clone>(objects: &Objects<T>) -> Vec<(Key, T)> {
+    objects
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+impl State {
+    /// The snapshot of this instant; the last one again if nothing changed.
+    pub(super) fn snapshot(&mut self, now: Timestamp) -> Arc<Snapshot> {
+        let snapshot = match self.cache.last.take() {
+            Some((generation, last)) if generation == self.generation => {
+                if last.now == now {
+                    last
+                } else {
+                    Arc::new(Snapshot {
+                        now,
+                        ..(*last).clone()
+                    })
+                }
+            }
+            _ => Arc::new(self.freeze(now)),
+        };
+        self.cache.last = Some((self.generation, Arc::clone(&snapshot)));
+        snapshot
+    }
+
+    fn freeze(&mut self, now: Timestamp) -> Snapshot {
+        let mut problems = self.undecoded();
+        let (sources, mut lost) = self.join();
+        problems.append(&mut lost);
+        let Self {
+            cache,
+            lowering,
+            pools,
+            daemons,
+            budgets,
+            pods,
+            feeds,
+            daemon_pods,
+            ..
+        } = self;
+        let pools_lowered = lower_all(
+            &mut cache.pools,
+            keyed(pools),
+            Arc::ptr_eq,
+            |pool| lowering.pool(pool),
+            &mut problems,
+        );
+        let nodes = lower_all(
+            &mut cache.nodes,
+            sources,
+            NodeSource::is,
+            |source| lower_node(lowering, source),
+            &mut problems,
+        );
+        let daemon_sources = keyed(daemons)
+            .into_iter()
+            .map(|(key, daemon)| {
+                let newest = daemon_pods.get(&key).map(|(_, pod)| Arc::clone(pod));
+                (key, (daemon, newest))
+            })
+            .collect::<Vec<_>>();
+        let daemons = lower_all(
+            &mut cache.daemons,
+            daemon_sources,
+            |left: &DaemonSource, right| {
+                Arc::ptr_eq(&left.0, &right.0) && same(left.1.as_ref(), right.1.as_ref())
+            },
+            |(daemon, newest)| lowering.daemon(daemon, newest.as_deref()),
+            &mut problems,
+        );
+        let budgets = lower_all(
+            &mut cache.budgets,
+            keyed(budgets),
+            Arc::ptr_eq,
+            |budget| lowering.budget(budget),
+            &mut problems,
+        );
+        let pools = pools_lowered
+            .into_iter()
+            .map(|pool| {
+                let catalog = catalog_of(lowering, &mut cache.catalogs, feeds.get(&*pool.name));
+                PoolPart { pool, catalog }
+            })
+            .collect();
+        let generations: BTreeSet<u64> = feeds
+            .values()
+            .flatten()
+            .map(|feed| feed.generation)
+            .collect();
+        cache
+            .catalogs
+            .retain(|generation, _| generations.contains(generation));
+        problems.sort();
+        let parts = Parts {
+            vocabulary: Arc::clone(lowering.vocabulary()),
+            pools,
+            nodes,
+            pods: pods.values().map(|pod| Arc::clone(&pod.lowered)).collect(),
+            daemons,
+            budgets,
+            set_aside: problems,
+        };
+        Snapshot::freeze(now, parts)
+    }
+
+    /// What the watches could not even decode.
+    fn undecoded(&self) -> Vec<Problem> {
+        self.aside
+            .iter()
+            .map(|((kind, key), (pool, message))| Problem {
+                kind,
+                namespace: Some(key.namespace.as_str().into())
+                    .filter(|namespace: &Arc<str>| !namespace.is_empty()),
+                name: key.name.as_str().into(),
+                pool: pool.as_deref().map(Arc::from),
+                message: message.clone(),
+            })
+            .collect()
+    }
+
+    /// Claims and nodes, paired by provider id. Second result: nodes that must not be looked at.
+    fn join(&mut self) -> (Vec<(Key, NodeSource)>, Vec<Problem>) {
+        let mut by_provider_id: BTreeMap<&str, &Arc<Node>> = BTreeMap::new();
+        for node in self.nodes.values() {
+            if let Some(id) = provider_id_of(node) {
+                by_provider_id.entry(id).or_insert(node);
+            }
+        }
+        let mut sources = Vec::new();
+        let mut paired = BTreeSet::new();
+        let mut machines = BTreeSet::new();
+        for (key, claim) in self.claims.iter() {
+            let reference = &claim.spec.node_class_ref;
+            if !self.manages(&reference.group, &reference.kind) || self.is_aside("NodeClaim", key) {
+                continue;
+            }
+            let provider_id = claim
+                .status
+                .as_ref()
+                .and_then(|status| status.provider_id.as_deref())
+                .filter(|id| !id.is_empty());
+            let node = provider_id.and_then(|id| by_provider_id.get(id).copied());
+            if let Some(node) = node {
+                paired.insert(node.metadata.name.clone());
+            }
+            machines.extend(provider_id.map(str::to_owned));
+            let prebound = self.intent.expected(&key.name);
+            let nominated_until = if prebound.is_empty() {
+                provider_id.and_then(|id| self.intent.nominated_until(id))
+            } else {
+                // Pods will come, however long the machine takes.
+                Some(Timestamp::MAX)
+            };
+            let source = NodeSource {
+                node: node.cloned(),
+                claim: Some(Arc::clone(claim)),
+                marked: self
+                    .intent
+                    .is_marked(claim.metadata.uid.as_deref().unwrap_or_default()),
+                nominated_until,
+                prebound,
+            };
+            sources.push((Key::new("claim", &key.name), source));
+        }
+        let mut problems = Vec::new();
+        for (key, node) in self.nodes.iter() {
+            if paired.contains(&node.metadata.name) || is_premature(node) {
+                continue;
+            }
+            if let Some(claim) = self.undecoded_owner(node) {
+                // Its claim exists and cannot be read, so nothing is known about what it is for.
+                problems.push(Problem {
+                    kind: "Node",
+                    namespace: None,
+                    name: key.name.as_str().into(),
+                    pool: pool_label(node).map(Arc::from),
+                    message: format!("its NodeClaim {claim} cannot be read"),
+                });
+                continue;
+            }
+            let provider_id = provider_id_of(node);
+            machines.extend(provider_id.map(str::to_owned));
+            let source = NodeSource {
+                node: Some(Arc::clone(node)),
+                claim: None,
+                marked: false,
+                nominated_until: provider_id.and_then(|id| self.intent.nominated_until(id)),
+                prebound: Vec::new(),
+            };
+            sources.push((Key::new("node", &key.name), source));
+        }
+        self.intent.retain_machines(|id| machines.contains(id));
+        (sources, problems)
+    }
+
+    /// Whether a node class reference is meant for our provider.
+    pub(super) fn manages(&self, group: &str, kind: &str) -> bool {
+        self.node_classes
+            .iter()
+            .any(|(own_group, own_kind)| own_group == group && own_kind == kind)
+    }
+
+    pub(super) fn is_aside(&self, kind: &'static str, key: &Key) -> bool {
+        !self.aside.is_empty() && self.aside.contains_key(&(kind, key.clone()))
+    }
+
+    /// The claim that owns a node, if that claim could not be decoded.
+    fn undecoded_owner<'a>(&self, node: &'a Node) -> Option<&'a str> {
+        node.metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .filter(|owner| owner.kind == "NodeClaim")
+            .map(|owner| owner.name.as_str())
+            .find(|name| self.is_aside("NodeClaim", &Key::cluster(*name)))
+    }
+
+    /// True if each pool of ours has an answer from the provider, or can have none.
+    pub(super) fn has_catalogs(&self) -> bool {
+        self.pools.iter().all(|(key, pool)| {
+            let reference = &pool.spec.template.spec.node_class_ref;
+            !self.manages(&reference.group, &reference.kind) || self.feeds.contains_key(&key.name)
+        })
+    }
+
+    /// The node class a pool names, if it is there.
+    pub(super) fn class_of(&self, pool: &NodePool) -> Option<&Arc<NodeClass>> {
+        let reference = &pool.spec.template.spec.node_class_ref;
+        self.classes.get(&NodeClass::key_of(
+            &reference.group,
+            &reference.kind,
+            &reference.name,
+        ))
+    }
+}
+
+fn lower_node(lowering: &mut Lowering, source: &NodeSource) -> Result<node::Node, Problem> {
+    lowering.node(&NodeInput {
+        node: source.node.as_deref(),
+        claim: source.claim.as_deref(),
+        marked: source.marked,
+        nominated_until: source.nominated_until,
+        prebound: source.prebound.clone(),
+    })
+}
+
+fn catalog_of(
+    lowering: &mut Lowering,
+    catalogs: &mut BTreeMap<u64, Arc<Catalog>>,
+    feed: Option<&Result<CatalogFeed, Arc<str>>>,
+) -> Result<Arc<Catalog>, Arc<str>> {
+    match feed {
+        None => Err("the provider has not been asked for instance types yet".into()),
+        Some(Err(why)) => Err(Arc::clone(why)),
+        Some(Ok(feed)) => Ok(Arc::clone(
+            catalogs
+                .entry(feed.generation)
+                .or_insert_with(|| lowering.catalog(feed)),
+        )),
+    }
+}
+
+fn provider_id_of(node: &Node) -> Option<&str> {
+    node.spec.provider_id.as_deref().filter(|id| !id.is_empty())
+}
+
+fn pool_label(node: &Node) -> Option<&str> {
+    node.metadata
+        .labels
+        .as_ref()?
+        .get(labels::NODEPOOL)
+        .map(String::as_str)
+}
+
+/// A node of ours that does not say yet what it is: it becomes visible once it does.
+fn is_premature(node: &Node) -> bool {
+    let has = |key: &str| {
+        node.metadata
+            .labels
+            .as_ref()
+            .is_some_and(|labels| labels.contains_key(key))
+    };
+    has(labels::NODEPOOL)
+        && (provider_id_of(node).is_none()
+            || (!has(labels::INSTANCE_TYPE) && !has(labels::INITIALIZED)))
+}

@@ -1,0 +1,173 @@
+//! What this process intends and the cluster does not show yet.
+//!
+//! Three things: pods that a claim was made for, nodes that pods are expected on, and nodes that
+//! shall go. All of it is lost with the process, and none of it is needed to be right afterwards: it
+//! only keeps two decisions in a row from contradicting each other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use karpenter_api::NodeClaim;
+use karpenter_plan::pod::PodKey;
+
+use super::{Key, PodEntry};
+
+/// What a claim was made for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Intent {
+    /// Pods by the name of the claim that was made for them.
+    expected: BTreeMap<String, BTreeSet<Key>>,
+    /// The same the other way round.
+    claim_of: BTreeMap<Key, String>,
+    /// Until when pods are expected, by provider id.
+    nominated: BTreeMap<String, Timestamp>,
+    /// Uids of claims that shall go.
+    marked: BTreeSet<String>,
+}
+
+impl Intent {
+    /// A claim was made for these pods.
+    pub(crate) fn expect(&mut self, claim: &str, pods: impl IntoIterator<Item = Key>) {
+        for pod in pods {
+            self.forget_pod(&pod);
+            self.claim_of.insert(pod.clone(), claim.to_owned());
+            self.expected
+                .entry(claim.to_owned())
+                .or_default()
+                .insert(pod);
+        }
+    }
+
+    fn forget_pod(&mut self, pod: &Key) {
+        let Some(claim) = self.claim_of.remove(pod) else {
+            return;
+        };
+        if let Some(pods) = self.expected.get_mut(&claim) {
+            pods.remove(pod);
+            if pods.is_empty() {
+                self.expected.remove(&claim);
+            }
+        }
+    }
+
+    fn forget_claim(&mut self, claim: &str) -> bool {
+        let pods = self.expected.remove(claim).unwrap_or_default();
+        for pod in &pods {
+            self.claim_of.remove(pod);
+        }
+        !pods.is_empty()
+    }
+
+    /// The pods a claim was made for and that are not bound yet, in key order.
+    pub(crate) fn expected(&self, claim: &str) -> Vec<PodKey> {
+        self.expected
+            .get(claim)
+            .into_iter()
+            .flatten()
+            .map(|key| PodKey {
+                namespace: key.namespace.as_str().into(),
+                name: key.name.as_str().into(),
+            })
+            .collect()
+    }
+
+    /// The claim that was made for a pod.
+    pub(crate) fn claim_of(&self, pod: &Key) -> Option<&str> {
+        self.claim_of.get(pod).map(String::as_str)
+    }
+
+    /// Pods are expected on a machine until some time; a later time wins.
+    pub(crate) fn nominate(&mut self, provider_id: &str, until: Timestamp) {
+        let known = self
+            .nominated
+            .entry(provider_id.to_owned())
+            .or_insert(until);
+        *known = (*known).max(until);
+    }
+
+    pub(crate) fn nominated_until(&self, provider_id: &str) -> Option<Timestamp> {
+        self.nominated.get(provider_id).copied()
+    }
+
+    /// Forgets machines that are gone.
+    pub(crate) fn retain_machines(&mut self, exists: impl Fn(&str) -> bool) {
+        self.nominated.retain(|provider_id, _| exists(provider_id));
+    }
+
+    pub(crate) fn mark(&mut self, claim_uid: &str) {
+        self.marked.insert(claim_uid.to_owned());
+    }
+
+    pub(crate) fn unmark(&mut self, claim_uid: &str) {
+        self.marked.remove(claim_uid);
+    }
+
+    pub(crate) fn is_marked(&self, claim_uid: &str) -> bool {
+        self.marked.contains(claim_uid)
+    }
+
+    /// A pod changed: once it is bound, gone, or another pod by the same name, nothing waits for it.
+    pub(crate) fn pod_changed(&mut self, old: Option<&PodEntry>, new: Option<&PodEntry>) {
+        let Some(old) = old else { return };
+        let is_over = match new {
+            None => true,
+            // A pod that moves off a node keeps that node's name until it ends.
+            Some(new) => new.uid != old.uid || new.node != old.node || new.terminal,
+        };
+        if is_over {
+            self.forget_pod(&old.key);
+        }
+    }
+
+    /// A claim changed. One that is ready for pods is an ordinary node from then on: what has not been
+    /// bound yet is looked at anew, and until then the node is kept for it.
+    pub(crate) fn claim_changed(
+        &mut self,
+        old: Option<&NodeClaim>,
+        new: Option<&NodeClaim>,
+        window: Duration,
+    ) {
+        if let Some(old) = old
+            && new.is_none_or(|new| new.metadata.uid != old.metadata.uid)
+        {
+            self.unmark(old.metadata.uid.as_deref().unwrap_or_default());
+        }
+        match new.filter(|new| new.metadata.deletion_timestamp.is_none()) {
+            None => {
+                let name = old.or(new).and_then(|claim| claim.metadata.name.as_deref());
+                self.forget_claim(name.unwrap_or_default());
+            }
+            Some(new) => {
+                let Some(since) = condition_since(new, "Initialized") else {
+                    return;
+                };
+                let name = new.metadata.name.as_deref().unwrap_or_default();
+                let provider_id = new
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.provider_id.as_deref());
+                if self.forget_claim(name)
+                    && let Some(provider_id) = provider_id
+                    && let Ok(until) = since.checked_add(window)
+                {
+                    self.nominate(provider_id, until);
+                }
+            }
+        }
+    }
+}
+
+/// Since when a condition of a claim is True.
+pub(crate) fn condition_since(claim: &NodeClaim, condition_type: &str) -> Option<Timestamp> {
+    claim
+        .status
+        .as_ref()?
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == condition_type && condition.is_true())
+        .map(|condition| condition.last_transition_time.0)
+}
