@@ -13,7 +13,11 @@ pub mod decision;
 pub mod effect;
 pub mod events;
 pub mod mirror;
+mod nodeclaim;
+mod nodepool;
 pub mod queue;
+mod termination;
+mod upkeep;
 mod watch;
 
 use std::{future::Future, pin::Pin, sync::Arc};
