@@ -8,9 +8,14 @@
 //! contain and how they are hashed. Fields with a closed set of values stay strings here, so that an object
 //! written by a newer release still decodes; they are judged where they are read.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "printer columns have like types and priorities"
+)]
 
 pub mod common;
 pub mod conditions;
+pub mod crds;
 pub mod duration;
 pub mod hash;
 pub mod kwoknodeclass;

@@ -9,6 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::common::{Condition, NodeClassReference, Requirement, Taint};
+use crate::crds::rules;
 use crate::duration::{GoDuration, NillableDuration};
 use crate::quantity::ResourceList;
 
@@ -23,25 +24,92 @@ use crate::quantity::ResourceList;
     singular = "nodeclaim",
     status = "NodeClaimStatus",
     category = "karpenter",
+    printcolumn(
+        name = "Type",
+        type_ = "string",
+        json_path = r".metadata.labels.node\.kubernetes\.io/instance-type"
+    ),
+    printcolumn(
+        name = "Capacity",
+        type_ = "string",
+        json_path = r".metadata.labels.karpenter\.sh/capacity-type"
+    ),
+    printcolumn(
+        name = "Zone",
+        type_ = "string",
+        json_path = r".metadata.labels.topology\.kubernetes\.io/zone"
+    ),
+    printcolumn(name = "Node", type_ = "string", json_path = ".status.nodeName"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "ImageID",
+        type_ = "string",
+        json_path = ".status.imageID",
+        priority = 1
+    ),
+    printcolumn(
+        name = "ID",
+        type_ = "string",
+        json_path = ".status.providerID",
+        priority = 1
+    ),
+    printcolumn(
+        name = "NodePool",
+        type_ = "string",
+        json_path = r".metadata.labels.karpenter\.sh/nodepool",
+        priority = 1
+    ),
+    printcolumn(
+        name = "NodeClass",
+        type_ = "string",
+        json_path = ".spec.nodeClassRef.name",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Drifted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Drifted\")].status",
+        priority = 1
+    ),
     derive = "PartialEq",
     derive = "Default",
     doc = "NodeClaim is the request for one node, from launch to termination."
 )]
+#[x_kube(validation = rules::spec_is_immutable())]
 pub struct NodeClaimSpec {
     /// The NodeClass to launch with.
     pub node_class_ref: NodeClassReference,
     /// Constraints on the node's labels.
+    #[schemars(length(max = 100))]
+    #[x_kube(
+        merge_strategy = ListMerge::Atomic,
+        validation = rules::in_has_values(),
+        validation = rules::comparisons_have_one_integer(),
+        validation = rules::min_values_fit()
+    )]
     pub requirements: Vec<Requirement>,
     /// Taints that the node keeps for life.
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taints: Option<Vec<Taint>>,
     /// Taints that the node starts with and that something else removes.
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub startup_taints: Option<Vec<Taint>>,
     /// What the node must at least offer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// How long the node may live, counted from this claim's creation; Never for no end.
+    #[schemars(extend("default" = "720h"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expire_after: Option<NillableDuration>,
     /// The longest that draining may take once this claim is being deleted; unset waits for ever.

@@ -16,8 +16,10 @@ pub struct PodDisruptionBudget {
     /// The object's metadata.
     pub metadata: ObjectMeta,
     /// The bound.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub spec: PodDisruptionBudgetSpec,
     /// What it means just now.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub status: PodDisruptionBudgetStatus,
 }
 

@@ -4,6 +4,8 @@
 //! server sends and ignore the rest, so they must never be written back whole: writes are patches. Each one
 //! serialises with its `apiVersion` and `kind`, which makes it a manifest for tests and for creation.
 
+use serde_json::Value;
+
 /// Serialises a read model as a manifest: `apiVersion`, `kind`, `metadata` and the named fields.
 macro_rules! manifest {
     ($model:ident inherits $origin:ty { $($name:literal: $field:ident),* $(,)? }) => {
@@ -68,6 +70,20 @@ pub use volume::{
     CSINode, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttachment,
 };
 pub use workload::{DaemonSet, Deployment, Job, ReplicaSet, StatefulSet};
+
+/// The object without its null fields: to Kubernetes a null is a field that is not there. What comes from the
+/// API server has none left; what comes from a file may.
+pub fn without_nulls(object: Value) -> Value {
+    match object {
+        Value::Object(fields) => fields
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name, without_nulls(value)))
+            .collect(),
+        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => object,
+    }
+}
 
 /// Reads `null` as the default, which is what Kubernetes means by it.
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>

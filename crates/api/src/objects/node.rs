@@ -16,8 +16,10 @@ pub struct Node {
     /// The object's metadata.
     pub metadata: ObjectMeta,
     /// What the node shall be.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub spec: NodeSpec,
     /// What the node says of itself.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub status: NodeStatus,
 }
 

@@ -18,8 +18,10 @@ pub struct Pod {
     /// The object's metadata.
     pub metadata: ObjectMeta,
     /// What shall run where.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub spec: PodSpec,
     /// What runs.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub status: PodStatus,
 }
 
@@ -52,6 +54,7 @@ pub struct PodSpec {
     )]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
     /// The containers.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub containers: Vec<Container>,
     /// Containers that run before the others, or beside them if they restart always.
     #[serde(
@@ -359,6 +362,7 @@ pub struct EphemeralSource {
 #[serde(rename_all = "camelCase", default)]
 pub struct ClaimTemplate {
     /// The claim's specification.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub spec: super::volume::PersistentVolumeClaimSpec,
 }
 
@@ -448,6 +452,7 @@ pub struct PodTemplate {
     #[serde(deserialize_with = "super::null_is_default")]
     pub metadata: TemplateMeta,
     /// The specification of each pod.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub spec: PodSpec,
 }
 

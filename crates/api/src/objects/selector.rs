@@ -60,6 +60,7 @@ pub struct SelectorRequirement {
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSelector {
     /// The alternatives.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub node_selector_terms: Vec<NodeSelectorTerm>,
 }
 

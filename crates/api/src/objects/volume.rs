@@ -16,8 +16,10 @@ pub struct PersistentVolumeClaim {
     /// The object's metadata.
     pub metadata: ObjectMeta,
     /// What is claimed.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub spec: PersistentVolumeClaimSpec,
     /// What became of it.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub status: Phase,
 }
 
@@ -52,6 +54,7 @@ pub struct PersistentVolume {
     /// The object's metadata.
     pub metadata: ObjectMeta,
     /// Where it is and who serves it.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub spec: PersistentVolumeSpec,
 }
 
@@ -146,6 +149,7 @@ manifest!(StorageClass inherits storage::StorageClass {
 #[serde(rename_all = "camelCase", default)]
 pub struct TopologySelectorTerm {
     /// The labels.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub match_label_expressions: Vec<TopologySelectorLabelRequirement>,
 }
 
@@ -167,6 +171,7 @@ pub struct CSINode {
     /// The object's metadata; the name is the node's.
     pub metadata: ObjectMeta,
     /// The drivers.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub spec: CSINodeSpec,
 }
 
@@ -212,6 +217,7 @@ pub struct VolumeAttachment {
     /// The object's metadata.
     pub metadata: ObjectMeta,
     /// What to attach where.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub spec: VolumeAttachmentSpec,
 }
 

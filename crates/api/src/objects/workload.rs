@@ -19,6 +19,7 @@ pub struct WorkloadSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
     /// The pods it makes.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub template: PodTemplate,
 }
 
@@ -36,6 +37,7 @@ pub struct JobSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
     /// The pods it makes.
+    #[serde(deserialize_with = "super::null_is_default")]
     pub template: PodTemplate,
 }
 
@@ -51,6 +53,7 @@ macro_rules! workload {
             /// The object's metadata.
             pub metadata: ObjectMeta,
             /// What it makes.
+            #[serde(deserialize_with = "super::null_is_default")]
             pub spec: $spec,
         }
 
