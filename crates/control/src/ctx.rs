@@ -5,7 +5,14 @@ use std::{sync::Arc, time::Duration};
 use karpenter_cloud::Cloud;
 use kube::Client;
 
-use crate::{clock::Clock, decision::Decisions, events::Recorder, mirror::Mirror};
+use crate::{
+    batch::Batcher,
+    clock::Clock,
+    decision::Decisions,
+    events::{Recorder, Writer},
+    mirror::Mirror,
+    status::{Settled, Status},
+};
 
 /// Client, cloud, clock, options, mirror, and where results are told.
 pub struct Ctx {
@@ -23,6 +30,42 @@ pub struct Ctx {
     pub events: Recorder,
     /// What was decided, for people who watch.
     pub decisions: Decisions,
+    /// What starts scheduling rounds.
+    pub batcher: Batcher,
+    /// Whether anything is left to do.
+    pub status: Status,
+}
+
+impl Ctx {
+    /// Everything that controllers need, around a client, a cloud and a clock; and the writer of
+    /// their events, which [`crate::run`] takes.
+    pub fn new(
+        client: Client,
+        cloud: Arc<dyn Cloud>,
+        clock: Clock,
+        options: Options,
+    ) -> (Arc<Self>, Writer) {
+        let (events, writer) = Recorder::new(clock);
+        let mirror =
+            Mirror::with_nomination_window(cloud.well_known(), options.nomination_window());
+        let ctx = Self {
+            client,
+            cloud,
+            clock,
+            options,
+            mirror: Arc::new(mirror),
+            events,
+            decisions: Decisions::default(),
+            batcher: Batcher::default(),
+            status: Status::default(),
+        };
+        (Arc::new(ctx), writer)
+    }
+
+    /// Whether anything is left to do.
+    pub fn settled(&self) -> Settled {
+        self.status.settled(&self.mirror, &self.batcher)
+    }
 }
 
 /// What the operator chose. The defaults are upstream's.

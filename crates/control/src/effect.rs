@@ -169,16 +169,28 @@ pub async fn delete_with<K: Written>(
     read: &K,
     parameters: DeleteParams,
 ) -> Result<(), Error> {
-    let answer = api_of(ctx, read)
-        .delete(name(read), &parameters)
-        .await
-        .map_err(|error| Error::new(name_of(read), error))?;
-    // With finalizers or a grace period it stays for a while, marked; else the watch says it is gone.
-    if let Some(object) = answer
-        .left()
-        .filter(|object| object.meta().deletion_timestamp.is_some())
-    {
-        ctx.mirror.observe(object);
+    let gone = || {
+        let uid = read.meta().uid.as_deref().unwrap_or_default();
+        ctx.mirror.delete::<K>(&read.key(), uid);
+    };
+    match api_of(ctx, read).delete(name(read), &parameters).await {
+        // With finalizers or a grace period it stays for a while, marked.
+        Ok(answer) => match answer
+            .left()
+            .filter(|left| left.meta().deletion_timestamp.is_some())
+        {
+            Some(object) => {
+                ctx.mirror.observe(object);
+            }
+            None => gone(),
+        },
+        Err(error) => {
+            let error = Error::new(name_of(read), error);
+            if error.is_not_found() {
+                gone();
+            }
+            return Err(error);
+        }
     }
     Ok(())
 }

@@ -6,16 +6,21 @@
 //! whether time is real.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod batch;
 pub mod client;
 pub mod clock;
 pub mod ctx;
 pub mod decision;
+mod disruption;
 pub mod effect;
 pub mod events;
 pub mod mirror;
 mod nodeclaim;
 mod nodepool;
+mod provision;
 pub mod queue;
+mod refresh;
+pub mod status;
 mod termination;
 mod upkeep;
 mod watch;
@@ -38,7 +43,11 @@ pub async fn run(ctx: Arc<Ctx>, events: events::Writer, shutdown: impl Future<Ou
     let mut tasks = JoinSet::new();
     tasks.spawn(events.run(ctx.client.clone()));
     // Controllers subscribe to the mirror when they are built, hence before the first list.
-    let controllers: [Vec<Task>; 0] = [];
+    let controllers = [
+        refresh::tasks(&ctx),
+        provision::tasks(&ctx),
+        disruption::tasks(&ctx),
+    ];
     for task in controllers.into_iter().flatten().chain(watch::tasks(&ctx)) {
         tasks.spawn(task);
     }

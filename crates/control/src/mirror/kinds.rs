@@ -190,6 +190,11 @@ impl Mirrored for Pod {
         state
             .intent
             .pod_changed(change.old.as_deref(), change.new.as_deref());
+        if change.new.as_ref().is_some_and(|pod| pod.provisionable) {
+            state.waiting.insert(change.key.clone());
+        } else {
+            state.waiting.remove(&change.key);
+        }
     }
     fn objects(state: &State) -> &Objects<Self::Kept> {
         &state.pods

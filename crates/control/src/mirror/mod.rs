@@ -203,6 +203,15 @@ impl Mirror {
         state.intent.expect(claim, pods);
     }
 
+    /// True if any pod waits for a node and no claim was made for it.
+    pub fn has_waiting_pods(&self) -> bool {
+        let state = self.read();
+        state
+            .waiting
+            .iter()
+            .any(|pod| state.intent.claim_of(pod).is_none())
+    }
+
     /// The claim that was made for a pod which is not bound yet.
     pub fn claim_of(&self, pod: &Key) -> Option<String> {
         self.read().intent.claim_of(pod).map(str::to_owned)

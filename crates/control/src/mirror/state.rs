@@ -1,7 +1,7 @@
 //! The picture behind the mirror's lock, and who is told of changes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -74,6 +74,8 @@ pub struct State {
     pub(super) daemon_pods: BTreeMap<Key, (Timestamp, Arc<Pod>)>,
     /// The provider's answer per pool.
     pub(super) feeds: BTreeMap<String, Result<CatalogFeed, Arc<str>>>,
+    /// Pods that wait for a node that we may make.
+    pub(super) waiting: BTreeSet<Key>,
     /// What we intend and the cluster does not show yet.
     pub(super) intent: Intent,
     /// How long a node is kept for pods that were placed on it.

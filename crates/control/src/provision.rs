@@ -1,0 +1,450 @@
+//! The scheduling round: batch, snapshot, schedule, create claims, report.
+//!
+//! A round decides nothing itself; the plan says what is created, the report says why the rest is
+//! not. A pod that was refused stays watched: it is looked at again when anything has changed, at
+//! most every ten seconds, as upstream's requeue does; while nothing changes, nothing is computed.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use karpenter_api::{
+    NodeClaim, NodePool, labels,
+    objects::{Node, Pod},
+};
+use karpenter_plan::{
+    NewClaim, NodeId, PodId, PoolId, Snapshot, node_claim,
+    schedule::{self, MinValuesPolicy, Plan, Report, ReservedPolicy},
+};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use crate::{
+    Task,
+    ctx::{Ctx, MinValues, Preferences},
+    decision::Decision,
+    effect,
+    events::{Event, Severity},
+    mirror::Key,
+    status::Refused,
+};
+
+/// Waiting pods are looked at again after this long if anything changed.
+const RETRY: Duration = Duration::from_secs(10);
+/// How often an unfinished start is looked at.
+const READINESS: Duration = Duration::from_millis(10);
+/// Claims that are created at the same time.
+const CREATIONS: usize = 32;
+const UNSCHEDULABLE_WINDOW: Duration = Duration::from_mins(5);
+const NO_TYPES_WINDOW: Duration = Duration::from_mins(1);
+
+pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
+    subscribe(ctx);
+    vec![Box::pin(rounds(Arc::clone(ctx)))]
+}
+
+/// What may need a round.
+fn subscribe(ctx: &Arc<Ctx>) {
+    let (batcher, mirror) = (ctx.batcher.clone(), Arc::downgrade(&ctx.mirror));
+    ctx.mirror.subscribe::<Pod>(move |change| {
+        let Some(pod) = change.new.as_ref().filter(|pod| pod.provisionable) else {
+            return;
+        };
+        let is_expected = mirror
+            .upgrade()
+            .is_some_and(|mirror| mirror.claim_of(&pod.key).is_some());
+        if !is_expected {
+            batcher.trigger(&pod.uid);
+        }
+    });
+    let batcher = ctx.batcher.clone();
+    ctx.mirror.subscribe::<Node>(move |change| {
+        let is_going = |node: &Arc<Node>| {
+            node.spec
+                .taints
+                .iter()
+                .any(|taint| taint.matches(&labels::taints::disrupted()))
+        };
+        let was_going = change.old.as_ref().is_some_and(is_going);
+        if let Some(node) = change
+            .new
+            .as_ref()
+            .filter(|node| !was_going && is_going(node))
+        {
+            batcher.trigger(node.metadata.uid.as_deref().unwrap_or_default());
+        }
+    });
+    // A claim that goes leaves its pods without a place; a pool that comes may offer one.
+    let (batcher, mirror) = (ctx.batcher.clone(), Arc::downgrade(&ctx.mirror));
+    ctx.mirror.subscribe::<NodeClaim>(move |change| {
+        let is_going = |claim: &Arc<NodeClaim>| claim.metadata.deletion_timestamp.is_some();
+        let goes = change.new.as_ref().is_none_or(is_going)
+            && change.old.as_ref().is_some_and(|old| !is_going(old));
+        if goes
+            && mirror
+                .upgrade()
+                .is_some_and(|mirror| mirror.has_waiting_pods())
+        {
+            batcher.trigger(&format!("nodeclaim/{}", change.key.name));
+        }
+    });
+    let (batcher, mirror) = (ctx.batcher.clone(), Arc::downgrade(&ctx.mirror));
+    ctx.mirror.subscribe::<NodePool>(move |change| {
+        let essence = |pool: &Arc<NodePool>| (pool.metadata.generation, is_ready(pool));
+        let is_news = change.old.as_ref().map(essence) != change.new.as_ref().map(essence);
+        if is_news
+            && mirror
+                .upgrade()
+                .is_some_and(|mirror| mirror.has_waiting_pods())
+        {
+            batcher.trigger(&format!("nodepool/{}", change.key.name));
+        }
+    });
+}
+
+fn is_ready(pool: &NodePool) -> bool {
+    let conditions = pool
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref());
+    karpenter_api::conditions::is_true(conditions.unwrap_or_default(), "Ready")
+}
+
+/// Rounds for ever.
+async fn rounds(ctx: Arc<Ctx>) {
+    let mut last_generation = None;
+    loop {
+        let retry = Instant::now() + RETRY;
+        tokio::select! {
+            biased;
+            () = ctx.batcher.wait(ctx.options.batch_idle, ctx.options.batch_max) => {}
+            () = sleep_until(retry) => {
+                let is_old_news = last_generation == Some(ctx.mirror.generation());
+                if is_old_news || !ctx.mirror.has_waiting_pods() {
+                    continue;
+                }
+            }
+        }
+        while !ctx.mirror.is_ready() {
+            tokio::time::sleep(READINESS).await;
+        }
+        ctx.status.round_begins();
+        let outcome = round(&ctx).await;
+        // What was only promised (a place on an existing node, a claim that could not be created)
+        // is looked at again even if nothing else changes.
+        last_generation = (!outcome.is_provisional).then_some(outcome.generation);
+    }
+}
+
+/// What a round leaves for the next one.
+struct Outcome {
+    /// The state of the mirror that the round has looked at.
+    generation: u64,
+    /// Something may be different next time although nothing changes.
+    is_provisional: bool,
+}
+
+/// The answer of the core, with everything that has to be rendered from the snapshot.
+struct Answer {
+    plan: Plan,
+    report: Report,
+    refusals: Vec<(PodId, String)>,
+}
+
+async fn round(ctx: &Arc<Ctx>) -> Outcome {
+    let now = ctx.clock.now();
+    let generation = ctx.mirror.generation();
+    let snapshot = ctx.mirror.snapshot(now);
+    let options = schedule::Options {
+        seed: ctx.options.seed.wrapping_add(ctx.status.rounds()),
+        min_values: match ctx.options.min_values {
+            MinValues::Strict => MinValuesPolicy::Strict,
+            MinValues::BestEffort => MinValuesPolicy::BestEffort,
+        },
+        reserved: ReservedPolicy::Strict,
+        ignore_preferences: ctx.options.preferences == Preferences::Ignore,
+    };
+    let world = Arc::clone(&snapshot);
+    let answer = ctx
+        .options
+        .computing
+        .run(move || {
+            let (plan, report) = schedule::schedule(&world, &options);
+            let refusals = report
+                .unplaced
+                .iter()
+                .map(|(pod, refusal)| (*pod, refusal.message(&world, *pod)))
+                .collect();
+            Answer {
+                plan,
+                report,
+                refusals,
+            }
+        })
+        .await;
+    let is_created = create_claims(ctx, &snapshot, generation, &answer.plan).await;
+    nominate(ctx, &snapshot, &answer.plan, now);
+    report(ctx, &snapshot, &answer);
+    Outcome {
+        generation,
+        is_provisional: !is_created || !answer.plan.bindings.is_empty(),
+    }
+}
+
+/// Creates the plan's claims. True if each of them was created.
+async fn create_claims(
+    ctx: &Arc<Ctx>,
+    snapshot: &Arc<Snapshot>,
+    generation: u64,
+    plan: &Plan,
+) -> bool {
+    let creations: Vec<_> = plan
+        .claims
+        .iter()
+        .map(|claim| create_claim(ctx, snapshot, generation, claim, "provisioned"))
+        .collect();
+    let created: Vec<bool> = stream::iter(creations).buffered(CREATIONS).collect().await;
+    created.into_iter().all(|created| created)
+}
+
+/// Creates one claim unless its pool has changed its mind, and tells about it.
+pub(crate) async fn create_claim(
+    ctx: &Arc<Ctx>,
+    snapshot: &Snapshot,
+    generation: u64,
+    claim: &NewClaim,
+    reason: &str,
+) -> bool {
+    let pool = &snapshot.pools[claim.pool].name;
+    if let Err(why) = may_create(ctx, pool, generation) {
+        warn!(nodepool = &**pool, "creating node claim, {why}");
+        return false;
+    }
+    let object = node_claim(snapshot, claim);
+    let created = match effect::create(ctx, &object).await {
+        Ok(created) => created,
+        Err(error) => {
+            warn!(nodepool = &**pool, %error, "creating node claim failed");
+            return false;
+        }
+    };
+    let name = created.metadata.name.clone().unwrap_or_default();
+    ctx.mirror.expect(
+        &name,
+        claim.pods.iter().map(|pod| {
+            let pod = &snapshot.pods[*pod];
+            Key::new(&*pod.namespace, &*pod.name)
+        }),
+    );
+    let types = type_names(snapshot, claim);
+    info!(
+        node_claim = name,
+        nodepool = &**pool,
+        pods = claim.pods.len(),
+        instance_types = shown(&types),
+        "created nodeclaim"
+    );
+    ctx.decisions.tell(Decision::Created {
+        claim: name.clone(),
+        pool: pool.to_string(),
+        instance_type: types.first().cloned().unwrap_or_default(),
+        others: types.len().saturating_sub(1),
+        price: claim.price.to_string(),
+        reason: reason.to_owned(),
+    });
+    for pod in &claim.pods {
+        place(ctx, snapshot, *pod, &format!("nodeclaim/{name}"));
+    }
+    true
+}
+
+/// Asks the pool again right before a claim is created: it may be gone, or its limit used up by what
+/// happened since the plan was made.
+fn may_create(ctx: &Ctx, pool: &str, generation: u64) -> Result<(), String> {
+    let exists = ctx
+        .mirror
+        .named::<NodePool>(pool)
+        .is_some_and(|pool| pool.metadata.deletion_timestamp.is_none());
+    if !exists {
+        return Err(format!("nodepool {pool} is gone"));
+    }
+    if ctx.mirror.generation() == generation {
+        return Ok(());
+    }
+    let snapshot = ctx.mirror.snapshot(ctx.clock.now());
+    let Some(id) = snapshot.pool_named(pool) else {
+        return Err(format!("nodepool {pool} cannot be read"));
+    };
+    match exceeded(&snapshot, id) {
+        None => Ok(()),
+        Some(resource) => Err(format!("{resource} resource usage exceeds limit")),
+    }
+}
+
+/// A resource of which the pool's launched nodes hold more than its limit.
+fn exceeded(snapshot: &Snapshot, pool: PoolId) -> Option<String> {
+    let limits = &snapshot.pools[pool].limits;
+    if limits.is_empty() {
+        return None;
+    }
+    let mut used = karpenter_plan::Resources::new();
+    for (id, node) in snapshot.nodes.iter() {
+        let place = &snapshot.places[id];
+        if place.pool == Some(pool) && !node.marked && !node.is_unlaunched() {
+            used.add(&place.capacity);
+        }
+    }
+    limits
+        .iter()
+        .find(|(resource, limit)| used.get(*resource) > *limit)
+        .map(|(resource, _)| snapshot.vocabulary.resource_name(resource).to_string())
+}
+
+/// Keeps existing nodes for the pods that were placed on them, and tells about it.
+fn nominate(ctx: &Ctx, snapshot: &Snapshot, plan: &Plan, now: Timestamp) {
+    let until = now
+        .checked_add(ctx.options.nomination_window())
+        .unwrap_or(now);
+    for (pod, node) in &plan.bindings {
+        if let Some(provider_id) = &snapshot.nodes[*node].provider_id {
+            ctx.mirror.nominate(provider_id, until);
+        }
+        place(ctx, snapshot, *pod, &target(snapshot, *node));
+    }
+}
+
+/// `nodeclaim/<name>, node/<name>`, or whichever exists.
+fn target(snapshot: &Snapshot, node: NodeId) -> String {
+    let node = &snapshot.nodes[node];
+    let claim = node
+        .claim
+        .as_ref()
+        .map(|claim| format!("nodeclaim/{}", claim.name));
+    let object = node
+        .node
+        .as_ref()
+        .map(|object| format!("node/{}", object.name));
+    [claim, object]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn place(ctx: &Ctx, snapshot: &Snapshot, pod: PodId, target: &str) {
+    let event = Event::about(
+        reference(snapshot, pod),
+        Severity::Normal,
+        "Nominated",
+        format!("Pod should schedule on: {target}"),
+    );
+    ctx.events.publish(event.limited());
+    let pod = &snapshot.pods[pod];
+    ctx.decisions.tell(Decision::Placed {
+        pod: pod.display_name(),
+        target: target.to_owned(),
+    });
+}
+
+fn reference(snapshot: &Snapshot, pod: PodId) -> ObjectReference {
+    let pod = &snapshot.pods[pod];
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        namespace: Some(pod.namespace.to_string()),
+        name: Some(pod.name.to_string()),
+        uid: Some(pod.uid.to_string()),
+        ..ObjectReference::default()
+    }
+}
+
+/// Tells why the rest has no place.
+fn report(ctx: &Ctx, snapshot: &Snapshot, answer: &Answer) {
+    let Report {
+        ignored,
+        pools_without_types,
+        no_pools,
+        ..
+    } = &answer.report;
+    let mut refused = BTreeMap::new();
+    let mut refuse = |pod: PodId, reason: String, event: bool| {
+        if event {
+            let message = format!("Failed to schedule pod, {reason}");
+            let event = Event::about(
+                reference(snapshot, pod),
+                Severity::Warning,
+                "FailedScheduling",
+                message,
+            );
+            ctx.events.publish(event.window(UNSCHEDULABLE_WINDOW));
+        }
+        let pod = &snapshot.pods[pod];
+        let key = Key::new(&*pod.namespace, &*pod.name);
+        refused.insert(
+            key,
+            Refused {
+                uid: pod.uid.to_string(),
+                reason,
+            },
+        );
+    };
+    for (pod, why) in ignored {
+        refuse(*pod, format!("ignoring pod, {}", why.message), why.event);
+    }
+    for (pod, reason) in &answer.refusals {
+        // Without a pool there is nothing to say about each pod; the log says it once.
+        refuse(*pod, reason.clone(), !no_pools);
+    }
+    if *no_pools {
+        info!("no dynamic nodepools found");
+    }
+    for (pool, by_min_values) in pools_without_types {
+        no_types(ctx, &snapshot.pools[*pool].name, *by_min_values);
+    }
+    for (pod, reason) in ctx.status.round_ends(refused) {
+        warn!(pod = %pod, error = reason, "could not schedule pod");
+        ctx.decisions.tell(Decision::Refused {
+            pod: pod.to_string(),
+            reason,
+        });
+    }
+}
+
+fn no_types(ctx: &Ctx, pool: &str, by_min_values: bool) {
+    let Some(pool) = ctx.mirror.named::<NodePool>(pool) else {
+        return;
+    };
+    let mut message =
+        "NodePool requirements filtered out all compatible available instance types".to_owned();
+    if by_min_values {
+        message.push_str(" due to minValues incompatibility");
+    }
+    let event = Event::warning(&*pool, "NoCompatibleInstanceTypes", message);
+    ctx.events.publish(event.window(NO_TYPES_WINDOW));
+}
+
+fn type_names(snapshot: &Snapshot, claim: &NewClaim) -> Vec<String> {
+    let Ok(catalog) = &snapshot.catalogs[claim.pool] else {
+        return Vec::new();
+    };
+    claim
+        .instance_types
+        .iter()
+        .map(|id| catalog.types[*id].name.to_string())
+        .collect()
+}
+
+/// The first five, and how many more.
+fn shown(names: &[String]) -> String {
+    let first = names
+        .iter()
+        .take(5)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    match names.len().saturating_sub(5) {
+        0 => first,
+        others => format!("{first} and {others} other(s)"),
+    }
+}

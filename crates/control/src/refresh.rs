@@ -1,0 +1,86 @@
+//! What the provider offers, asked for outside the rounds and put into the mirror.
+//!
+//! A pool is asked about when it appears or changes, when its node class does, and every minute,
+//! because prices and capacity move without anybody telling. An answer that fails is an answer, too:
+//! the pool offers nothing and says why, and other pools go on.
+
+use std::{sync::Arc, time::Duration};
+
+use karpenter_api::NodePool;
+use tracing::warn;
+
+use crate::{
+    Task,
+    ctx::Ctx,
+    mirror::{Change, NodeClass},
+    queue::{self, Failure, Next, Policy, Queue},
+};
+
+/// How often a pool is asked about without a reason.
+const INTERVAL: Duration = Duration::from_mins(1);
+
+pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
+    let queue = Queue::<String>::new();
+    let pools = queue.clone();
+    ctx.mirror
+        .subscribe::<NodePool>(move |change: &Change<Arc<NodePool>>| {
+            let generation = |pool: &Option<Arc<NodePool>>| {
+                pool.as_ref().and_then(|pool| pool.metadata.generation)
+            };
+            // Status changes are the counter's daily bread and offer nothing new.
+            if change.old.is_none() || generation(&change.old) != generation(&change.new) {
+                pools.add(change.key.name.clone());
+            }
+        });
+    let (classes, mirror) = (queue.clone(), Arc::downgrade(&ctx.mirror));
+    ctx.mirror.subscribe::<NodeClass>(move |change| {
+        let Some(class) = change.last() else { return };
+        let Some(mirror) = mirror.upgrade() else {
+            return;
+        };
+        for pool in mirror.all::<NodePool>() {
+            let reference = &pool.spec.template.spec.node_class_ref;
+            if reference.name == change.key.name
+                && reference.kind == class.kind
+                && reference.group == class.group
+            {
+                classes.add(pool.metadata.name.clone().unwrap_or_default());
+            }
+        }
+    });
+    let ctx = Arc::clone(ctx);
+    vec![Box::pin(async move {
+        let clock = ctx.clock;
+        queue::run(
+            "catalog.refresh",
+            Policy::REASONABLE,
+            clock,
+            queue,
+            |pool| refresh(Arc::clone(&ctx), pool),
+        )
+        .await;
+    })]
+}
+
+async fn refresh(ctx: Arc<Ctx>, name: String) -> Result<Next, Failure> {
+    let Some(pool) = ctx.mirror.named::<NodePool>(&name) else {
+        ctx.mirror.remove_catalog(&name);
+        return Ok(Next::Wait);
+    };
+    let reference = &pool.spec.template.spec.node_class_ref;
+    if !ctx.cloud.manages(&reference.group, &reference.kind) {
+        ctx.mirror.remove_catalog(&name);
+        return Ok(Next::Wait);
+    }
+    match ctx.cloud.catalog(&pool).await {
+        Ok(feed) => {
+            ctx.mirror.set_catalog(&name, Ok(feed));
+        }
+        Err(error) => {
+            if ctx.mirror.set_catalog(&name, Err(error.to_string().into())) {
+                warn!(nodepool = name, %error, "no instance types");
+            }
+        }
+    }
+    Ok(Next::After(INTERVAL))
+}
