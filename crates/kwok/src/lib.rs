@@ -15,6 +15,8 @@ pub mod catalog;
 pub mod describe;
 pub mod file;
 mod instance_type;
+#[cfg(test)]
+mod mutation;
 mod name;
 mod node;
 mod provider;
