@@ -30,11 +30,13 @@ pub mod lower;
 pub mod schedule;
 
 pub mod budget;
+pub mod check;
 pub mod cron;
 pub mod disrupt;
 
 pub use crate::{
     catalog::{Catalog, CatalogFeed, InstanceType, Offering, Overhead},
+    check::{Violation, check, check_view},
     daemon::Daemon,
     disrupt::{Command, DisruptOptions, DisruptReport, disrupt},
     disruption_budget::DisruptionBudget,

@@ -1,0 +1,58 @@
+//! The judge: a plan against the snapshot it was made from.
+//!
+//! Run on every plan that a test makes. It shares nothing with [`schedule`](mod@crate::schedule) but
+//! the values themselves: no masks, no memory of what was tried, label sets spelled out in plain
+//! strings, every sum taken anew. It may therefore be slow, and it must never be taught a shortcut
+//! that the scheduler takes.
+//!
+//! It judges what is *wrong*, not what is *worse*: a plan that wastes money passes, one that breaks a
+//! promise does not. [`accounts`] sees that every pod is spoken for once, [`existing`] and [`claims`]
+//! that each place really takes its pods, [`limits`] that pools keep within their bounds. [`terms`]
+//! and [`daemons`] are the judge's own reading of labels and DaemonSets.
+
+use alloc::vec::Vec;
+
+use crate::schedule::{Plan, Report};
+use crate::snapshot::{NodeMask, Snapshot, View};
+
+mod accounts;
+mod claims;
+mod daemons;
+mod existing;
+mod limits;
+mod terms;
+mod violation;
+
+use self::claims::Kinds;
+pub use self::violation::Violation;
+
+/// Judges a plan for the world as it is.
+pub fn check(snapshot: &Snapshot, plan: &Plan, report: &Report) -> Result<(), Vec<Violation>> {
+    check_view(
+        &View {
+            base: snapshot,
+            gone: NodeMask::new(),
+            displaced: &[],
+        },
+        plan,
+        report,
+    )
+}
+
+/// Judges a plan for a what-if.
+pub fn check_view(view: &View<'_>, plan: &Plan, report: &Report) -> Result<(), Vec<Violation>> {
+    // Ids that name nothing would make every later question meaningless.
+    let mut violations = accounts::dangling(view, plan, report);
+    if violations.is_empty() {
+        violations.extend(accounts::violations(view, plan, report));
+        violations.extend(existing::violations(view, plan, report));
+        let kinds = Kinds::new(view.base);
+        violations.extend(claims::violations(view, plan, report, &kinds));
+        violations.extend(limits::violations(view, plan, &kinds));
+    }
+    if violations.is_empty() {
+        Ok(())
+    } else {
+        Err(violations)
+    }
+}

@@ -1,0 +1,157 @@
+//! What can be wrong with a plan.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use crate::resources::ResourceId;
+use crate::vocabulary::{NodeId, PodId, PoolId, TypeId};
+
+/// One promise that a plan breaks. Claims are named by their index in the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// An id that names nothing in the snapshot.
+    Dangling(&'static str),
+    /// A pod that waits is neither placed nor spoken of.
+    PodForgotten(PodId),
+    /// A pod is placed or spoken of more than once.
+    PodTwice(PodId),
+    /// A pod is placed or refused that did not wait for a place.
+    PodNotWaiting(PodId),
+    /// A pod is placed that must not be: ignored, or with a constraint that nobody can keep yet.
+    PodRefused(PodId),
+    /// A pod is said to be expected or immovable and is not.
+    SkipUnfounded(PodId),
+    /// Something is placed although no pool may get claims, or the report is wrong about that.
+    NoPools,
+
+    /// A pod goes to a node that is on its way out.
+    NodeGoing(PodId, NodeId),
+    /// A pod does not tolerate a node's taint.
+    NodeTaint(PodId, NodeId),
+    /// A node's labels do not satisfy a pod.
+    NodeLabels(PodId, NodeId),
+    /// A pod's host port is taken on a node.
+    NodePorts(PodId, NodeId),
+    /// A node has less than is asked of it.
+    NodeCapacity(NodeId, ResourceId),
+
+    /// A claim for a pool that may not get one.
+    ClaimPool(usize, PoolId),
+    /// A claim for no pod.
+    ClaimWithoutPods(usize),
+    /// A claim with no instance type, more than 600, or one named twice.
+    ClaimTypes(usize),
+    /// A pod does not tolerate a taint of the claim.
+    ClaimTaint(usize, PodId),
+    /// The claim's requirements leave values that a pod excludes.
+    ClaimLabels(usize, PodId),
+    /// A pod needs a label that nodes of the pool never carry.
+    ClaimLabelUndefined(usize, PodId, Arc<str>),
+    /// The claim's requirements leave values that its pool excludes.
+    ClaimBeyondPool(usize, Arc<str>),
+    /// Two pods of the claim want the same host port.
+    ClaimPorts(usize, PodId),
+    /// The claim's requests are not the sum of what it is for.
+    ClaimRequests(usize, ResourceId),
+    /// Instance types are not in order of price.
+    ClaimOrder(usize),
+    /// The cheapest offering or its price is not that of the first type.
+    ClaimCheapest(usize),
+    /// The types span fewer values than were asked for.
+    ClaimMinValues(usize, Arc<str>),
+
+    /// A type whose labels contradict the claim's requirements.
+    TypeLabels(usize, TypeId),
+    /// A type that cannot be bought in any way the claim allows.
+    TypeOffering(usize, TypeId),
+    /// A type that is too small for the pods and the DaemonSets that come with it.
+    TypeCapacity(usize, TypeId),
+    /// A type on which a DaemonSet takes a host port that a pod wants.
+    TypePorts(usize, TypeId),
+
+    /// A type that would carry a pool over a limit.
+    Limit(usize, ResourceId),
+    /// A pool of higher weight would have taken the pod that the claim was opened for.
+    Weight(usize, PoolId),
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dangling(what) => write!(f, "an id of a {what} names nothing"),
+            Self::PodForgotten(pod) => write!(f, "{pod:?} waits and is not spoken of"),
+            Self::PodTwice(pod) => write!(f, "{pod:?} is spoken of twice"),
+            Self::PodNotWaiting(pod) => write!(f, "{pod:?} does not wait for a place"),
+            Self::PodRefused(pod) => write!(f, "{pod:?} must not be placed"),
+            Self::SkipUnfounded(pod) => write!(f, "{pod:?} is skipped without cause"),
+            Self::NoPools => write!(f, "no pool may get claims, so nothing may be placed"),
+            Self::NodeGoing(pod, node) => write!(f, "{pod:?} is put on {node:?}, which goes away"),
+            Self::NodeTaint(pod, node) => write!(f, "{pod:?} does not tolerate {node:?}"),
+            Self::NodeLabels(pod, node) => write!(f, "{pod:?} excludes the labels of {node:?}"),
+            Self::NodePorts(pod, node) => write!(f, "a host port of {pod:?} is taken on {node:?}"),
+            Self::NodeCapacity(node, resource) => write!(f, "{node:?} has too little {resource:?}"),
+            Self::ClaimPool(claim, pool) => write!(f, "claim {claim}: {pool:?} may not get one"),
+            Self::ClaimWithoutPods(claim) => write!(f, "claim {claim} is for no pod"),
+            Self::ClaimTypes(claim) => {
+                write!(
+                    f,
+                    "claim {claim} has no instance type, too many, or one twice"
+                )
+            }
+            Self::ClaimTaint(claim, pod) => {
+                write!(f, "claim {claim}: {pod:?} does not tolerate it")
+            }
+            Self::ClaimLabels(claim, pod) => {
+                write!(f, "claim {claim} leaves values that {pod:?} excludes")
+            }
+            Self::ClaimLabelUndefined(claim, pod, key) => {
+                write!(
+                    f,
+                    "claim {claim}: {pod:?} needs label {key}, which the pool never sets"
+                )
+            }
+            Self::ClaimBeyondPool(claim, key) => {
+                write!(
+                    f,
+                    "claim {claim} leaves values of {key} that its pool excludes"
+                )
+            }
+            Self::ClaimPorts(claim, pod) => {
+                write!(f, "claim {claim}: a host port of {pod:?} is taken")
+            }
+            Self::ClaimRequests(claim, resource) => {
+                write!(f, "claim {claim}: requests of {resource:?} do not add up")
+            }
+            Self::ClaimOrder(claim) => write!(f, "claim {claim}: types are not in order of price"),
+            Self::ClaimCheapest(claim) => write!(f, "claim {claim}: the cheapest offering is not"),
+            Self::ClaimMinValues(claim, key) => {
+                write!(f, "claim {claim}: the types span too few values of {key}")
+            }
+            Self::TypeLabels(claim, kind) => {
+                write!(f, "claim {claim} excludes the labels of {kind:?}")
+            }
+            Self::TypeOffering(claim, kind) => {
+                write!(f, "claim {claim} leaves no available offering of {kind:?}")
+            }
+            Self::TypeCapacity(claim, kind) => write!(f, "claim {claim}: {kind:?} is too small"),
+            Self::TypePorts(claim, kind) => {
+                write!(
+                    f,
+                    "claim {claim}: a DaemonSet on {kind:?} takes a pod's host port"
+                )
+            }
+            Self::Limit(claim, resource) => {
+                write!(
+                    f,
+                    "claim {claim} carries its pool over its limit of {resource:?}"
+                )
+            }
+            Self::Weight(claim, pool) => {
+                write!(
+                    f,
+                    "claim {claim} was opened although {pool:?} ranks higher and would do"
+                )
+            }
+        }
+    }
+}
