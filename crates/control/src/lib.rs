@@ -43,8 +43,13 @@ pub async fn run(ctx: Arc<Ctx>, events: events::Writer, shutdown: impl Future<Ou
     let mut tasks = JoinSet::new();
     tasks.spawn(events.run(ctx.client.clone()));
     // Controllers subscribe to the mirror when they are built, hence before the first list.
+    let (pools, outcomes) = nodepool::tasks(&ctx);
     let controllers = [
         refresh::tasks(&ctx),
+        pools,
+        nodeclaim::tasks(&ctx, &outcomes),
+        termination::tasks(&ctx),
+        upkeep::tasks(&ctx),
         provision::tasks(&ctx),
         disruption::tasks(&ctx),
     ];

@@ -1,18 +1,27 @@
 //! Whether a node has been quiet for long enough to be consolidated.
 //!
-//! Pure. The condition is there and True, or it is not there; both consolidation and the removal of
+//! [`next_step`] is pure. The condition is there and True, or it is not there; both consolidation and the removal of
 //! empty nodes wait for it. The span counts from the last pod event, or from the node's
 //! initialisation if there was none.
+
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use karpenter_api::{
     GoDuration,
     conditions::{CONSOLIDATABLE, INITIALIZED},
+    labels,
     nodeclaim::NodeClaim,
     nodepool::NodePool,
 };
 
-use super::draft::Draft;
+use super::{draft::Draft, write};
+use crate::{
+    Task,
+    ctx::Ctx,
+    queue::{self, Failure, Next, Policy, Queue},
+    upkeep::listed,
+};
 
 /// What there is to do about a claim's condition.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,6 +93,73 @@ fn quiet_from(draft: &Draft<NodeClaim>, claim: &NodeClaim, pool: &NodePool) -> O
     start
         .checked_add(SignedDuration::from_nanos(span.nanos()))
         .ok()
+}
+
+/// The controller, subscribed to claims and to what their pools say.
+pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
+    let queue: Queue<String> = Queue::new();
+    {
+        let queue = queue.clone();
+        ctx.mirror.subscribe::<NodeClaim>(move |change| {
+            if change.new.is_some() {
+                queue.add(change.key.name.clone());
+            }
+        });
+    }
+    {
+        let (queue, mirror) = (queue.clone(), Arc::downgrade(&ctx.mirror));
+        ctx.mirror.subscribe::<NodePool>(move |change| {
+            let Some(mirror) = mirror.upgrade() else {
+                return;
+            };
+            let spec = |pool: &Option<Arc<NodePool>>| pool.as_ref().map(|pool| pool.spec.clone());
+            if change.old.is_some() && spec(&change.old) == spec(&change.new) {
+                return;
+            }
+            for claim in mirror.all::<NodeClaim>() {
+                if pool_of(&claim) == Some(&change.key.name) {
+                    queue.add(claim.metadata.name.clone().unwrap_or_default());
+                }
+            }
+        });
+    }
+    let ctx = Arc::clone(ctx);
+    vec![Box::pin(async move {
+        listed(&ctx).await;
+        queue::run(
+            "nodeclaim.disruption",
+            Policy::DEFAULT,
+            ctx.clock,
+            queue,
+            |name| {
+                let ctx = Arc::clone(&ctx);
+                async move { reconcile(&ctx, &name).await }
+            },
+        )
+        .await;
+    })]
+}
+
+async fn reconcile(ctx: &Ctx, name: &str) -> Result<Next, Failure> {
+    let Some(claim) = ctx.mirror.named::<NodeClaim>(name) else {
+        return Ok(Next::Wait);
+    };
+    let class = &claim.spec.node_class_ref;
+    let pool = pool_of(&claim).and_then(|pool| ctx.mirror.named::<NodePool>(pool));
+    let (Some(pool), true) = (pool, ctx.cloud.manages(&class.group, &class.kind)) else {
+        return Ok(Next::Wait);
+    };
+    match next_step(&claim, &pool, ctx.clock.now()) {
+        Step::Wait(until) => Ok(until.map_or(Next::Wait, Next::At)),
+        Step::Report(wanted) => match write::status(ctx, &*claim, &wanted).await {
+            Ok(_) => Ok(Next::After(std::time::Duration::ZERO)),
+            Err(error) => write::again(error),
+        },
+    }
+}
+
+fn pool_of(claim: &NodeClaim) -> Option<&String> {
+    claim.metadata.labels.as_ref()?.get(labels::NODEPOOL)
 }
 
 #[cfg(test)]

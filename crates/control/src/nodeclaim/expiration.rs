@@ -1,10 +1,22 @@
 //! When a claim has lived long enough.
 //!
-//! Pure. Expiry looks at nothing but the claim: no budget, no pod, no annotation holds it back, and a
+//! [`next_step`] is pure. Expiry looks at nothing but the claim: no budget, no pod, no annotation holds it back, and a
 //! node that never became ready expires too.
+
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use karpenter_api::{NillableDuration, nodeclaim::NodeClaim};
+use tracing::info;
+
+use super::write;
+use crate::{
+    Task,
+    ctx::Ctx,
+    effect,
+    queue::{self, Failure, Next, Policy, Queue},
+    upkeep::listed,
+};
 
 /// What there is to do about a claim's age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +50,54 @@ pub(crate) fn next_step(claim: &NodeClaim, now: Timestamp) -> Step {
         Ok(end) if now >= end => Step::Delete,
         Ok(end) => Step::Wait(end),
         Err(_) => Step::Keep,
+    }
+}
+
+/// The controller, subscribed to claims.
+pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
+    let queue: Queue<String> = Queue::new();
+    {
+        let queue = queue.clone();
+        ctx.mirror.subscribe::<NodeClaim>(move |change| {
+            // Neither age nor `expireAfter` of a claim ever changes.
+            if change.old.is_none() {
+                queue.add(change.key.name.clone());
+            }
+        });
+    }
+    let ctx = Arc::clone(ctx);
+    vec![Box::pin(async move {
+        listed(&ctx).await;
+        let policy = Policy {
+            workers: 1,
+            ..Policy::DEFAULT
+        };
+        queue::run("nodeclaim.expiration", policy, ctx.clock, queue, |name| {
+            let ctx = Arc::clone(&ctx);
+            async move { reconcile(&ctx, &name).await }
+        })
+        .await;
+    })]
+}
+
+async fn reconcile(ctx: &Ctx, name: &str) -> Result<Next, Failure> {
+    let Some(claim) = ctx.mirror.named::<NodeClaim>(name) else {
+        return Ok(Next::Wait);
+    };
+    let class = &claim.spec.node_class_ref;
+    if !ctx.cloud.manages(&class.group, &class.kind) {
+        return Ok(Next::Wait);
+    }
+    match next_step(&claim, ctx.clock.now()) {
+        Step::Keep => Ok(Next::Wait),
+        Step::Wait(end) => Ok(Next::At(end)),
+        Step::Delete => match effect::delete_by_uid(ctx, &*claim).await {
+            Ok(()) => {
+                info!(nodeclaim = name, "deleting an expired claim");
+                Ok(Next::Wait)
+            }
+            Err(error) => write::again(error),
+        },
     }
 }
 

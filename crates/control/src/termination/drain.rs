@@ -13,6 +13,9 @@ use karpenter_api::{
     labels::{annotations, taints},
     objects::{Pod, pod::Toleration},
 };
+use karpenter_plan::pod::{DoNotDisrupt, Owner};
+
+use crate::mirror::PodEntry;
 
 /// How far a pod's deletion timestamp must lie in the past before the pod counts as stuck. The
 /// timestamp includes the pod's own grace, so a pod that is merely slow is never stuck.
@@ -48,6 +51,17 @@ pub(crate) enum Tier {
     CriticalDaemon,
 }
 
+impl Tier {
+    fn of(critical: bool, daemon: bool) -> Self {
+        match (critical, daemon) {
+            (false, false) => Self::Plain,
+            (false, true) => Self::Daemon,
+            (true, false) => Self::Critical,
+            (true, true) => Self::CriticalDaemon,
+        }
+    }
+}
+
 /// How long a pod may not be evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protection {
@@ -79,7 +93,31 @@ pub(crate) struct DrainPod {
 }
 
 impl DrainPod {
-    /// Reads a pod.
+    /// Reads what is kept of a pod.
+    pub(crate) fn of_entry(entry: &PodEntry) -> Self {
+        let pod = &entry.lowered;
+        Self {
+            key: PodKey {
+                namespace: entry.key.namespace.clone(),
+                name: entry.key.name.clone(),
+                uid: entry.uid.clone(),
+            },
+            tier: Tier::of(pod.critical, entry.daemon),
+            tolerates_disruption: pod.tolerates_disrupted,
+            mirror: pod.owner == Owner::Node,
+            terminal: entry.terminal,
+            deletion: pod.deletion,
+            protection: match (pod.do_not_disrupt, pod.started) {
+                (DoNotDisrupt::No, _) => Protection::None,
+                (DoNotDisrupt::For(span), Some(start)) => start
+                    .checked_add(span)
+                    .map_or(Protection::Lasting, Protection::Until),
+                (DoNotDisrupt::Always | DoNotDisrupt::For(_), _) => Protection::Lasting,
+            },
+        }
+    }
+
+    /// Reads a pod as the API server gives it.
     pub(crate) fn lower(pod: &Pod) -> Self {
         let metadata = &pod.metadata;
         let daemon = owned_by(pod, "DaemonSet");
@@ -94,14 +132,9 @@ impl DrainPod {
                 name: metadata.name.clone().unwrap_or_default(),
                 uid: metadata.uid.clone().unwrap_or_default(),
             },
-            tier: match (critical, daemon) {
-                (false, false) => Tier::Plain,
-                (false, true) => Tier::Daemon,
-                (true, false) => Tier::Critical,
-                (true, true) => Tier::CriticalDaemon,
-            },
+            tier: Tier::of(critical, daemon),
             tolerates_disruption: pod.spec.tolerations.iter().any(tolerates_disruption),
-            mirror: annotation(pod, MIRROR_ANNOTATION).is_some(),
+            mirror: annotation(pod, MIRROR_ANNOTATION).is_some() || owned_by(pod, "Node"),
             terminal: is_terminal(pod),
             deletion: metadata.deletion_timestamp.as_ref().map(|time| time.0),
             protection: protection(pod),
@@ -110,10 +143,13 @@ impl DrainPod {
 
     /// Whether the node must wait for this pod to disappear.
     pub(crate) fn awaited(&self, now: Timestamp) -> bool {
-        let stuck = self
-            .deletion
-            .is_some_and(|deletion| now.duration_since(deletion) > STUCK_AFTER);
+        let stuck = self.stuck_from().is_some_and(|from| now > from);
         !self.tolerates_disruption && !stuck && !self.mirror && !self.terminal
+    }
+
+    /// The instant after which the pod is no longer waited for, if it is being deleted.
+    pub(crate) fn stuck_from(&self) -> Option<Timestamp> {
+        self.deletion?.checked_add(STUCK_AFTER).ok()
     }
 
     /// Whether the pod is running and meant to go on.
@@ -161,7 +197,7 @@ pub(crate) fn pass<'a>(pods: impl IntoIterator<Item = &'a DrainPod>, now: Timest
 }
 
 /// True when the pod's owner is of this kind.
-pub(crate) fn owned_by(pod: &Pod, kind: &str) -> bool {
+fn owned_by(pod: &Pod, kind: &str) -> bool {
     pod.metadata
         .owner_references
         .iter()
@@ -170,7 +206,7 @@ pub(crate) fn owned_by(pod: &Pod, kind: &str) -> bool {
 }
 
 /// True when the pod has run to its end.
-pub(crate) fn is_terminal(pod: &Pod) -> bool {
+fn is_terminal(pod: &Pod) -> bool {
     matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"))
 }
 

@@ -1,9 +1,27 @@
 //! Claims whose instance is gone.
 //!
-//! Pure. The provider's list is taken as one picture; a claim that is not in it goes, unless its
+//! [`is_abandoned`] is pure. The provider's list is taken as one picture; a claim that is not in it goes, unless its
 //! node says that it is ready: then the kubelet is alive and the list lags behind.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use karpenter_api::{
+    conditions::{self, REGISTERED},
+    nodeclaim::NodeClaim,
+};
+use tracing::info;
+
+use super::listed;
+use crate::{
+    Task,
+    ctx::Ctx,
+    effect,
+    nodeclaim::draft::Conditioned as _,
+    queue::{self, Failure, Next, Policy, Queue},
+};
+
+/// The time between two looks.
+const PERIOD: Duration = Duration::from_mins(2);
 
 /// What is known of a claim when the list is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +45,78 @@ pub(crate) fn is_abandoned(facts: &Facts<'_>, instances: &BTreeSet<&str>) -> boo
         && facts
             .provider_id
             .is_some_and(|id| !id.is_empty() && !instances.contains(id))
+}
+
+/// The controller: one look after the other.
+pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
+    let ctx = Arc::clone(ctx);
+    vec![Box::pin(async move {
+        listed(&ctx).await;
+        let queue = Queue::new();
+        queue.add(());
+        queue::run(
+            "nodeclaim.garbagecollection",
+            Policy::DEFAULT,
+            ctx.clock,
+            queue,
+            |()| {
+                let ctx = Arc::clone(&ctx);
+                async move { look(&ctx).await }
+            },
+        )
+        .await;
+    })]
+}
+
+async fn look(ctx: &Ctx) -> Result<Next, Failure> {
+    // Claims first: one that is launched while the provider answers must not look abandoned.
+    let claims: Vec<Arc<NodeClaim>> = ctx
+        .mirror
+        .all::<NodeClaim>()
+        .into_iter()
+        .filter(|claim| {
+            let class = &claim.spec.node_class_ref;
+            ctx.cloud.manages(&class.group, &class.kind)
+        })
+        .collect();
+    let instances = ctx.cloud.list().await.map_err(Failure::new)?;
+    let existing: BTreeSet<&str> = instances
+        .iter()
+        .filter(|instance| !instance.terminating)
+        .map(|instance| instance.provider_id.as_str())
+        .collect();
+    let mut failure = None;
+    for claim in claims {
+        let provider_id = claim
+            .status
+            .as_ref()
+            .and_then(|status| status.provider_id.as_deref());
+        let nodes = ctx
+            .mirror
+            .nodes_with_provider_id(provider_id.unwrap_or_default());
+        let facts = Facts {
+            registered: conditions::is_true(claim.conditions(), REGISTERED),
+            deleting: claim.metadata.deletion_timestamp.is_some(),
+            provider_id,
+            node_ready: matches!(nodes.as_slice(), [node] if node.is_ready()),
+        };
+        if !is_abandoned(&facts, &existing) {
+            continue;
+        }
+        match effect::delete_by_uid(ctx, &*claim).await {
+            Ok(()) => {
+                let nodeclaim = claim.metadata.name.as_deref();
+                info!(
+                    nodeclaim,
+                    provider_id, "deleting a claim whose instance is gone"
+                );
+            }
+            Err(error) if error.is_not_found() => {}
+            // The others are looked at all the same.
+            Err(error) => failure = Some(error),
+        }
+    }
+    failure.map_or(Ok(Next::After(PERIOD)), |error| Err(error.into()))
 }
 
 #[cfg(test)]
