@@ -97,8 +97,19 @@ pub enum Unsupported {
     Volume,
     /// A dynamic resource claim.
     ResourceClaim,
-    /// A preferred node affinity, which counts until it cannot be met.
-    Preference,
+}
+
+impl Unsupported {
+    /// What is not supported, for people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::TopologySpread => "topology spread constraints (DoNotSchedule)",
+            Self::PodAffinity => "required pod affinity",
+            Self::PodAntiAffinity => "required pod anti-affinity",
+            Self::Volume => "persistent volume claims",
+            Self::ResourceClaim => "resource claims",
+        }
+    }
 }
 
 /// Why a pod takes no part in scheduling although it is pending.
@@ -114,7 +125,12 @@ pub struct Ignored {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// Alternatives in order, each the node selector with one required node affinity term. Never empty.
+    /// A node that satisfies one of them will do.
     pub alternatives: Vec<Requirements>,
+    /// What is tried before the alternatives: each of them with the heaviest preferred node affinity
+    /// term, then the last one with each lighter term. When there are any, only the last alternative is
+    /// tried after them, because upstream gives up alternatives before preferences.
+    pub preferred: Vec<Requirements>,
     /// Tolerations.
     pub tolerations: Vec<Toleration>,
     /// Host ports.

@@ -410,6 +410,14 @@ pub enum Undefined {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Requirements(Vec<Requirement>);
 
+impl<'a> IntoIterator for &'a Requirements {
+    type Item = &'a Requirement;
+    type IntoIter = core::slice::Iter<'a, Requirement>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 impl Requirements {
     /// No constraint.
     pub fn new() -> Self {

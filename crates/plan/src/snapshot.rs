@@ -7,6 +7,7 @@ use alloc::{sync::Arc, vec::Vec};
 
 use fixedbitset::FixedBitSet;
 use jiff::Timestamp;
+use rustc_hash::FxHashMap;
 
 use crate::{
     catalog::Catalog,
@@ -14,11 +15,16 @@ use crate::{
     disruption_budget::DisruptionBudget,
     lower::Problem,
     node::Node,
-    pod::{Pod, PodKey},
+    pod::{Owner, Pod, PodKey, Unsupported},
     pool::Pool,
-    resources::Resources,
+    requirement::Undefined,
+    resources::{ResourceId, Resources},
+    taint::tolerates,
     vocabulary::{DaemonId, Id, IdVec, NodeId, PodId, PoolId, Vocabulary},
 };
+
+/// One of something, in the thousandths that resources are counted in.
+const ONE: i64 = 1000;
 
 /// A pool with what it may launch.
 #[derive(Clone, Debug)]
@@ -61,6 +67,8 @@ pub struct Place {
     pub used: Resources,
     /// What DaemonSet pods among them request.
     pub used_by_daemons: Resources,
+    /// What is left for more pods, once every DaemonSet that belongs here has its pod.
+    pub remaining: Resources,
     /// Pods bound to it that have not ended, in id order.
     pub pods: Vec<PodId>,
     /// Pods it was made for that are not bound yet, in id order.
@@ -196,7 +204,116 @@ impl Snapshot {
         self.pod_named(&key.namespace, &key.name)
     }
 
-    fn join(&mut self) {}
+    fn join(&mut self) {
+        self.bind();
+        for id in self.nodes.ids() {
+            let node = self.nodes[id].clone();
+            let pool = node.pool.as_deref().and_then(|name| self.pool_named(name));
+            let (capacity, allocatable) = if node.is_unlaunched() {
+                self.promised(&node, pool)
+            } else {
+                (node.capacity.clone(), node.allocatable.clone())
+            };
+            let expected = self.daemons_expected(&node);
+            let prebound: Vec<PodId> = node
+                .prebound
+                .iter()
+                .filter_map(|key| self.pod_with_key(key))
+                .collect();
+            let place = &mut self.places[id];
+            place.pool = pool;
+            place.capacity = capacity;
+            place.capacity.set(ResourceId::NODES, ONE);
+            place.allocatable = allocatable;
+            for pod in prebound {
+                // The mirror may be late: a pod that is bound counts where it is.
+                if self.bound[pod].is_none() && !self.pods[pod].is_terminal() {
+                    place.used.add(&self.pods[pod].requests);
+                    place.prebound.push(pod);
+                }
+            }
+            place.prebound.sort_unstable();
+            let mut to_come = expected;
+            to_come.subtract(&place.used_by_daemons);
+            to_come.clamp_at_zero();
+            place.remaining = place.allocatable.clone();
+            place.remaining.subtract_present(&place.used);
+            place.remaining.subtract_present(&to_come);
+        }
+    }
+
+    /// Joins pods to nodes and adds up what they use.
+    fn bind(&mut self) {
+        let names: FxHashMap<Arc<str>, NodeId> = self
+            .nodes
+            .iter()
+            .filter_map(|(id, node)| Some((node.node.as_ref()?.name.clone(), id)))
+            .collect();
+        for (id, pod) in self.pods.iter() {
+            let Some(&node) = pod.node.as_ref().and_then(|name| names.get(name)) else {
+                continue;
+            };
+            self.bound[id] = Some(node);
+            if pod.is_terminal() {
+                continue;
+            }
+            let place = &mut self.places[node];
+            place.pods.push(id);
+            place.used.add(&pod.requests);
+            if pod.owner == Owner::DaemonSet {
+                place.used_by_daemons.add(&pod.requests);
+            }
+        }
+    }
+
+    /// What an unlaunched claim is sure to have, whichever of its instance types it becomes: the least
+    /// that pods may use, and the most that counts against limits.
+    fn promised(&self, node: &Node, pool: Option<PoolId>) -> (Resources, Resources) {
+        let none = (Resources::new(), Resources::new());
+        let Some(claim) = &node.claim else {
+            return none;
+        };
+        let Some(Ok(catalog)) = pool.map(|pool| &self.catalogs[pool]) else {
+            return none;
+        };
+        let meeting = catalog.slots_meeting(&claim.requirements, &self.vocabulary);
+        let mut slots = catalog.slots_offered(&claim.requirements, &self.vocabulary);
+        slots.intersect_with(&meeting);
+        if slots.is_clear() {
+            slots = meeting;
+        }
+        let mut allocatable: Option<Resources> = None;
+        for slot in slots.ones() {
+            match &mut allocatable {
+                Some(least) => least.minimum(catalog.allocatable(slot)),
+                None => allocatable = Some(catalog.allocatable(slot).clone()),
+            }
+        }
+        let mut capacity = Resources::new();
+        for instance_type in catalog.types_of(&slots) {
+            capacity.maximum(&catalog.types[instance_type].capacity);
+        }
+        (capacity, allocatable.unwrap_or_default())
+    }
+
+    /// Requests of the DaemonSets that will put a pod on the node. As upstream, only the first
+    /// alternative of a DaemonSet is looked at.
+    fn daemons_expected(&self, node: &Node) -> Resources {
+        let mut total = Resources::new();
+        for daemon in self.daemons.values() {
+            let shape = &daemon.shape;
+            let belongs = tolerates(&shape.tolerations, &node.taints)
+                && node.requirements.compatible(
+                    &shape.alternatives[0],
+                    Undefined::Refused,
+                    &self.vocabulary,
+                );
+            if belongs && shape.unsupported != Some(Unsupported::ResourceClaim) {
+                total.add(&daemon.requests);
+            }
+        }
+        total
+    }
 }
 
 fn find<I: Id, T>(items: &IdVec<I, T>, compare: impl Fn(&T) -> core::cmp::Ordering) -> Option<I> {

@@ -39,6 +39,15 @@ macro_rules! ids {
     )*};
 }
 
+impl Id for ResourceId {
+    fn from_index(index: usize) -> Self {
+        Self(u16::try_from(index).expect("ids fit because resources are counted in dozens"))
+    }
+    fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
 ids! {
     /// An interned label key.
     KeyId(u16);
@@ -292,7 +301,7 @@ impl Vocabulary {
 
     /// The resource's name.
     pub fn resource_name(&self, id: ResourceId) -> &Arc<str> {
-        &self.resources[usize::from(id.0)]
+        &self.resources[id.index()]
     }
 
     /// True for keys that a provider may leave undefined.
@@ -353,9 +362,7 @@ impl Vocabulary {
         if let Some(id) = self.resource(name) {
             return id;
         }
-        let id = u16::try_from(self.resources.len())
-            .map(ResourceId)
-            .expect("resource ids fit because resources are counted in dozens");
+        let id = ResourceId::from_index(self.resources.len());
         let name = Arc::<str>::from(name);
         self.resources.push(name.clone());
         self.resource_ids.insert(name, id);

@@ -154,6 +154,7 @@ mod tests {
             requests: Resources::new(),
             shape_id: ShapeId(0),
             shape: Arc::new(Shape {
+                preferred: [].into(),
                 alternatives: [crate::Requirements::new()].into(),
                 tolerations: [].into(),
                 ports: [].into(),

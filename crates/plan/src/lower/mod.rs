@@ -4,23 +4,34 @@
 //! never fails for the whole; an object that cannot be lowered comes back as a [`Problem`] to be set
 //! aside, and a pod always lowers, its trouble inside.
 
-use alloc::{string::String, sync::Arc, vec::Vec};
-
-use jiff::Timestamp;
-use karpenter_api::{
-    NodeClaim, NodePool,
-    objects::{self, DaemonSet, PodDisruptionBudget},
+use alloc::{
+    collections::BTreeMap,
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
 };
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use karpenter_api::{NodeClaim, objects};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
-    catalog::{Catalog, CatalogFeed},
-    daemon::Daemon,
-    disruption_budget::DisruptionBudget,
-    node::Node,
-    pod::{Pod, PodKey},
-    pool::Pool,
-    vocabulary::Vocabulary,
+    labels::Labels,
+    pod::{PodKey, Shape},
+    taint::Taint,
+    vocabulary::{KeyId, ShapeId, ValueId, Vocabulary},
 };
+
+mod catalog;
+mod node;
+mod pod;
+mod pool;
+mod requirement;
+mod resources;
+mod workload;
+
+pub use self::{node::is_premature, resources::to_resource_list};
 
 /// What a provider adds to the core's knowledge of labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,63 +76,185 @@ pub struct NodeInput<'a> {
     pub prebound: Vec<PodKey>,
 }
 
+/// Other spellings of the core's keys.
+const ALIASES: [(&str, &str); 5] = [
+    (
+        "failure-domain.beta.kubernetes.io/zone",
+        "topology.kubernetes.io/zone",
+    ),
+    (
+        "failure-domain.beta.kubernetes.io/region",
+        "topology.kubernetes.io/region",
+    ),
+    ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+    ("beta.kubernetes.io/os", "kubernetes.io/os"),
+    (
+        "beta.kubernetes.io/instance-type",
+        "node.kubernetes.io/instance-type",
+    ),
+];
+
+/// The domain that only the core's keys may use.
+const OWN_DOMAIN: &str = "karpenter.sh";
+
 /// Lowers objects and owns what the results share.
 #[derive(Clone, Debug, Default)]
 pub struct Lowering {
     vocabulary: Arc<Vocabulary>,
+    aliases: FxHashMap<String, String>,
+    restricted_domains: Vec<String>,
+    node_classes: Vec<(String, String)>,
+    strings: Pool<Arc<str>>,
+    labels: Pool<Labels>,
+    shapes: FxHashMap<Arc<Shape>, ShapeId>,
+    next_shape: u32,
+    sweep_shapes_at: usize,
+}
+
+/// Shared values, from which those that nobody else holds any more are dropped now and then.
+#[derive(Clone, Debug)]
+struct Pool<T> {
+    values: FxHashSet<T>,
+    sweep_at: usize,
+}
+
+/// Below this size nothing is swept.
+const SMALL: usize = 1024;
+
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Self {
+            values: FxHashSet::default(),
+            sweep_at: SMALL,
+        }
+    }
+}
+
+impl<T: Clone + Eq + core::hash::Hash> Pool<T> {
+    fn share(&mut self, value: T, is_unshared: fn(&T) -> bool) -> T {
+        if let Some(found) = self.values.get(&value) {
+            return found.clone();
+        }
+        if self.values.len() >= self.sweep_at {
+            self.values.retain(|held| !is_unshared(held));
+            self.sweep_at = SMALL.max(2 * self.values.len());
+        }
+        self.values.insert(value.clone());
+        value
+    }
 }
 
 impl Lowering {
     /// A fresh lowering that knows the provider's labels.
     pub fn new(well_known: &WellKnown) -> Self {
-        let _ = well_known;
-        Self::default()
+        let mut vocabulary = Vocabulary::default();
+        for key in &well_known.labels {
+            vocabulary.intern_well_known(key);
+        }
+        let aliases = ALIASES
+            .iter()
+            .map(|(from, to)| ((*from).to_string(), (*to).to_string()))
+            .chain(well_known.aliases.iter().cloned())
+            .collect();
+        let mut restricted_domains = well_known.restricted_domains.clone();
+        restricted_domains.push(OWN_DOMAIN.to_string());
+        restricted_domains.sort();
+        restricted_domains.dedup();
+        Self {
+            vocabulary: Arc::new(vocabulary),
+            aliases,
+            restricted_domains,
+            node_classes: well_known.node_classes.clone(),
+            sweep_shapes_at: SMALL,
+            ..Self::default()
+        }
     }
 
     /// The names met so far; freeze a snapshot with it.
     pub fn vocabulary(&self) -> &Arc<Vocabulary> {
         &self.vocabulary
     }
+
+    // Interning copies the vocabulary only when a name is new while a snapshot holds the old version.
+    fn key(&mut self, name: &str) -> KeyId {
+        let name = self.aliases.get(name).map_or(name, String::as_str);
+        match self.vocabulary.key(name) {
+            Some(id) => id,
+            None => Arc::make_mut(&mut self.vocabulary).intern_key(name),
+        }
+    }
+
+    fn value(&mut self, text: &str) -> ValueId {
+        match self.vocabulary.value(text) {
+            Some(id) => id,
+            None => Arc::make_mut(&mut self.vocabulary).intern_value(text),
+        }
+    }
+
+    fn string(&mut self, text: &str) -> Arc<str> {
+        if let Some(found) = self.strings.values.get(text) {
+            return found.clone();
+        }
+        self.strings
+            .share(Arc::from(text), |held| Arc::strong_count(held) == 1)
+    }
+
+    fn labels(&mut self, pairs: Option<&BTreeMap<String, String>>) -> Labels {
+        let labels = pairs
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (self.string(key), self.string(value)))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .collect();
+        self.labels.share(labels, Labels::is_unshared)
+    }
+
+    fn shape(&mut self, shape: Shape) -> (ShapeId, Arc<Shape>) {
+        if let Some((shape, id)) = self.shapes.get_key_value(&shape) {
+            return (*id, shape.clone());
+        }
+        if self.shapes.len() >= self.sweep_shapes_at {
+            self.shapes.retain(|shape, _| Arc::strong_count(shape) > 1);
+            self.sweep_shapes_at = SMALL.max(2 * self.shapes.len());
+        }
+        let (id, shape) = (ShapeId(self.next_shape), Arc::new(shape));
+        self.next_shape += 1;
+        self.shapes.insert(shape.clone(), id);
+        (id, shape)
+    }
+
+    fn taint(&mut self, taint: &karpenter_api::Taint) -> Taint {
+        Taint {
+            key: self.string(&taint.key),
+            value: self.string(taint.value.as_deref().unwrap_or_default()),
+            effect: self.string(&taint.effect),
+        }
+    }
+
+    fn taints(&mut self, taints: Option<&Vec<karpenter_api::Taint>>) -> Vec<Taint> {
+        taints
+            .into_iter()
+            .flatten()
+            .map(|taint| self.taint(taint))
+            .collect()
+    }
 }
 
-#[expect(
-    unused_variables,
-    clippy::unused_self,
-    clippy::needless_pass_by_ref_mut,
-    reason = "outline"
-)]
-impl Lowering {
-    /// A pod. Never fails: what cannot be honoured is part of its shape.
-    pub fn pod(&mut self, pod: &objects::Pod) -> Pod {
-        unimplemented!("lowering a pod")
-    }
+fn name_of(meta: &ObjectMeta) -> &str {
+    meta.name.as_deref().unwrap_or_default()
+}
 
-    /// A node, a claim, or both.
-    pub fn node(&mut self, input: &NodeInput<'_>) -> Result<Node, Problem> {
-        unimplemented!("lowering a node")
-    }
+fn created(meta: &ObjectMeta) -> Timestamp {
+    meta.creation_timestamp
+        .as_ref()
+        .map_or(Timestamp::UNIX_EPOCH, |time| time.0)
+}
 
-    /// A NodePool.
-    pub fn pool(&mut self, pool: &NodePool) -> Result<Pool, Problem> {
-        unimplemented!("lowering a pool")
-    }
+fn deletion(meta: &ObjectMeta) -> Option<Timestamp> {
+    meta.deletion_timestamp.as_ref().map(|time| time.0)
+}
 
-    /// A DaemonSet with the newest of its pods.
-    pub fn daemon(
-        &mut self,
-        daemon_set: &DaemonSet,
-        newest: Option<&objects::Pod>,
-    ) -> Result<Daemon, Problem> {
-        unimplemented!("lowering a DaemonSet")
-    }
-
-    /// A PodDisruptionBudget.
-    pub fn budget(&mut self, budget: &PodDisruptionBudget) -> Result<DisruptionBudget, Problem> {
-        unimplemented!("lowering a PodDisruptionBudget")
-    }
-
-    /// A catalogue; see [`Catalog`] on sharing it between pools.
-    pub fn catalog(&mut self, feed: &CatalogFeed) -> Arc<Catalog> {
-        unimplemented!("lowering a catalogue")
-    }
+fn span(duration: karpenter_api::GoDuration) -> SignedDuration {
+    SignedDuration::from_nanos(duration.nanos())
 }

@@ -1,16 +1,31 @@
 //! A claim to be created, and the object that says so.
 
-use alloc::vec::Vec;
+use alloc::{
+    collections::BTreeMap,
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
 
-use karpenter_api::NodeClaim;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use karpenter_api::{
+    NodeClaim, NodeClaimSpec, NodeClassReference, Resources as ApiResources, Taint as ApiTaint,
+};
 
+use super::{MinValuesPolicy, Options, open::OpenClaim, set::Sets, template::Templates};
 use crate::{
+    catalog::{Catalog, Slots},
+    lower::to_resource_list,
     price::Price,
-    requirement::Requirements,
+    requirement::{Operator, Requirement, Requirements},
     resources::Resources,
     snapshot::Snapshot,
-    vocabulary::{OfferingId, PodId, PoolId, TypeId},
+    taint::Taint,
+    vocabulary::{KeyId, OfferingId, PodId, PoolId, TypeId, ValueId, Vocabulary},
 };
+
+/// So many instance types a claim lists at the most; providers cut further.
+pub const MAX_INSTANCE_TYPES: usize = 600;
 
 /// A NodeClaim that shall be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +36,7 @@ pub struct NewClaim {
     pub pods: Vec<PodId>,
     /// The instance types that will do, cheapest first, at most 600.
     pub instance_types: Vec<TypeId>,
-    /// Everything that was required, without the instance types.
+    /// Everything that was required, without the list of instance types.
     pub requirements: Requirements,
     /// Requests of the pods and, at the least, of the daemons that come with the node.
     pub requests: Resources,
@@ -35,8 +50,246 @@ pub struct NewClaim {
     pub seed: u64,
 }
 
+/// Orders the types by price, cuts the list, adds the daemons. Fails when the cut list no longer spans a
+/// minimum number of values.
+pub(super) fn finish(
+    snapshot: &Snapshot,
+    options: &Options,
+    sets: &Sets<'_>,
+    templates: &Templates,
+    claim: OpenClaim,
+    index: usize,
+) -> Result<NewClaim, (PoolId, Vec<PodId>)> {
+    let template = &templates.templates[claim.template];
+    let vocabulary = &*snapshot.vocabulary;
+    let catalog = &*template.catalog;
+    let requirements = (**sets.get(claim.set)).clone();
+    let mut priced: Vec<(Price, TypeId, Option<OfferingId>)> = catalog
+        .types_of(&claim.slots)
+        .into_iter()
+        .map(|id| {
+            let cheapest = catalog.cheapest(id, &requirements, vocabulary);
+            (
+                cheapest.map_or(Price::MAX, |offering| catalog.offerings[offering].price),
+                id,
+                cheapest,
+            )
+        })
+        .collect();
+    // Types are numbered in name order, which settles ties.
+    priced.sort_unstable_by_key(|&(price, id, _)| (price, id));
+    let cut = priced.len() > MAX_INSTANCE_TYPES;
+    priced.truncate(MAX_INSTANCE_TYPES);
+    if cut && options.min_values == MinValuesPolicy::Strict {
+        let mut kept = Slots::with_capacity(catalog.slot_count());
+        for (_, id, _) in &priced {
+            kept.extend(catalog.slots_of(*id));
+        }
+        if !super::template::min_values_met(catalog, &kept, &requirements) {
+            return Err((template.pool, claim.pods));
+        }
+    }
+    let mut requests = claim.requests;
+    let daemons = template
+        .groups
+        .iter()
+        .filter(|group| claim.slots.intersection(&group.slots).next().is_some())
+        .map(|group| &group.requests);
+    if let Some(least) = minimum(daemons) {
+        requests.add(&least);
+    }
+    let (price, _, cheapest) = priced
+        .first()
+        .copied()
+        .unwrap_or((Price::MAX, TypeId(0), None));
+    Ok(NewClaim {
+        pool: template.pool,
+        pods: claim.pods,
+        instance_types: priced.into_iter().map(|(_, id, _)| id).collect(),
+        requirements,
+        requests,
+        cheapest,
+        price,
+        min_values_relaxed: claim.min_values_relaxed,
+        seed: mixed(options.seed ^ mixed(index as u64)),
+    })
+}
+
+/// Element by element; what some lack is dropped.
+fn minimum<'a>(all: impl Iterator<Item = &'a Resources>) -> Option<Resources> {
+    all.cloned().reduce(|mut least, next| {
+        least.minimum(&next);
+        least
+    })
+}
+
 /// The complete object to create; the shell adds nothing.
 pub fn node_claim(snapshot: &Snapshot, claim: &NewClaim) -> NodeClaim {
-    let _ = (snapshot, claim);
-    NodeClaim::default()
+    let vocabulary = &*snapshot.vocabulary;
+    let pool = &snapshot.pools[claim.pool];
+    let mut requirements = claim.requirements.clone();
+    if let Ok(catalog) = &snapshot.catalogs[claim.pool] {
+        for requirement in chosen(catalog, claim, vocabulary) {
+            requirements.replace(requirement);
+        }
+    }
+    let mut labels = strings(&pool.labels);
+    for requirement in &claim.requirements {
+        let key = requirement.key();
+        if vocabulary.is_well_known(key) || key == KeyId::HOSTNAME {
+            continue;
+        }
+        if let Some(value) = concrete_value(requirement, claim.seed, vocabulary) {
+            labels.insert(vocabulary.key_name(key).to_string(), value);
+        }
+    }
+    let mut annotations = strings(&pool.annotations);
+    annotations.insert(
+        karpenter_api::labels::annotations::MIN_VALUES_RELAXED.to_string(),
+        claim.min_values_relaxed.to_string(),
+    );
+    NodeClaim {
+        metadata: ObjectMeta {
+            generate_name: Some(alloc::format!("{}-", pool.name)),
+            labels: Some(labels),
+            annotations: Some(annotations),
+            owner_references: Some(
+                [OwnerReference {
+                    api_version: "karpenter.sh/v1".to_string(),
+                    kind: "NodePool".to_string(),
+                    name: pool.name.to_string(),
+                    uid: pool.uid.to_string(),
+                    block_owner_deletion: Some(true),
+                    controller: None,
+                }]
+                .into(),
+            ),
+            ..ObjectMeta::default()
+        },
+        spec: NodeClaimSpec {
+            node_class_ref: NodeClassReference {
+                group: pool.node_class.group.to_string(),
+                kind: pool.node_class.kind.to_string(),
+                name: pool.node_class.name.to_string(),
+            },
+            requirements: requirements.to_api(vocabulary),
+            taints: taints(&pool.taints),
+            startup_taints: taints(&pool.startup_taints),
+            resources: Some(ApiResources {
+                requests: Some(to_resource_list(&claim.requests, vocabulary)),
+            }),
+            expire_after: pool.expire_after.clone(),
+            termination_grace_period: pool.termination_grace_period,
+        },
+        status: None,
+    }
+}
+
+/// The list of instance types and the capacity types that they can be had with.
+fn chosen(catalog: &Arc<Catalog>, claim: &NewClaim, vocabulary: &Vocabulary) -> Vec<Requirement> {
+    let min_values = |key| {
+        claim
+            .requirements
+            .get(key)
+            .and_then(Requirement::min_values)
+    };
+    // Names were interned when the catalogue was lowered: each type's own requirement has its name. A
+    // catalogue that does not say so is named by the vocabulary if that has met the name at all.
+    let names: Vec<ValueId> = claim
+        .instance_types
+        .iter()
+        .filter_map(|&id| vocabulary.value(&catalog.types[id].name))
+        .collect();
+    let mut capacity_types: Vec<ValueId> = claim
+        .instance_types
+        .iter()
+        .flat_map(|&id| catalog.compatible_offerings(id, &claim.requirements, vocabulary))
+        .filter_map(|offering| catalog.offerings[offering].capacity_type)
+        .collect();
+    capacity_types.sort_unstable();
+    capacity_types.dedup();
+    let mut chosen = Vec::new();
+    let types = Requirement::any_of(KeyId::INSTANCE_TYPE, names);
+    chosen.push(types.with_min_values(min_values(KeyId::INSTANCE_TYPE)));
+    if !capacity_types.is_empty() {
+        let types = Requirement::any_of(KeyId::CAPACITY_TYPE, capacity_types);
+        chosen.push(types.with_min_values(min_values(KeyId::CAPACITY_TYPE)));
+    }
+    chosen
+}
+
+fn strings(labels: &crate::Labels) -> BTreeMap<String, String> {
+    labels
+        .iter()
+        .map(|(key, value)| (key.to_string(), value.to_string()))
+        .collect()
+}
+
+fn taints(taints: &[Taint]) -> Option<Vec<ApiTaint>> {
+    if taints.is_empty() {
+        return None;
+    }
+    let lowered = taints.iter().map(|taint| ApiTaint {
+        key: taint.key.to_string(),
+        value: Some(taint.value.to_string()).filter(|value| !value.is_empty()),
+        effect: taint.effect.to_string(),
+        time_added: None,
+    });
+    Some(lowered.collect())
+}
+
+/// A value that satisfies the requirement of a custom label, where one is needed.
+fn concrete_value(requirement: &Requirement, seed: u64, vocabulary: &Vocabulary) -> Option<String> {
+    let chance = mixed(seed ^ hashed(vocabulary.key_name(requirement.key())));
+    match requirement.operator() {
+        Operator::In => {
+            let mut texts: Vec<&Arc<str>> = requirement
+                .values()
+                .iter()
+                .map(|&value| vocabulary.value_text(value))
+                .collect();
+            texts.sort_unstable();
+            let count = u64::try_from(texts.len()).ok()?;
+            let at = usize::try_from(chance.checked_rem(count)?).ok()?;
+            Some(texts[at].to_string())
+        }
+        Operator::Exists | Operator::NotIn => {
+            let low = requirement.at_least().unwrap_or(0);
+            let high = requirement.at_most().unwrap_or(i64::MAX);
+            // `Lt 0` leaves no such integer, and then the label stays absent.
+            let width = u64::try_from(i128::from(high) - i128::from(low) + 1).ok()?;
+            let offset = chance.checked_rem(width)?;
+            let tries = u64::try_from(requirement.values().len()).ok()? + 1;
+            // Among one more candidate than there are excluded values one is allowed.
+            (0..tries.min(width))
+                .map(|step| {
+                    let at = (u128::from(offset) + u128::from(step)) % u128::from(width);
+                    let number = i128::from(low) + i128::try_from(at).unwrap_or(0);
+                    number.to_string()
+                })
+                .find(|text| {
+                    vocabulary
+                        .value(text)
+                        .is_none_or(|value| !requirement.values().contains(&value))
+                })
+        }
+        Operator::DoesNotExist | Operator::Gt | Operator::Lt | Operator::Gte | Operator::Lte => {
+            None
+        }
+    }
+}
+
+/// A well-spread number from a poorly spread one (splitmix64's finaliser).
+fn mixed(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A number from a text (FNV-1a).
+fn hashed(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

@@ -1,10 +1,20 @@
 //! Why a pod has no place: codes while solving, upstream's texts on demand.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 
+use super::{Options, class::Attempt, template};
 use crate::{
-    pod::Unsupported,
+    catalog::Catalog,
+    lower::to_resource_list,
+    pod::{Pod, Unsupported},
+    requirement::{Requirements, Undefined},
+    resources::{ResourceId, Resources},
     snapshot::Snapshot,
+    taint::untolerated,
     vocabulary::{NodeId, PodId, PoolId},
 };
 
@@ -18,7 +28,7 @@ pub enum SkipReason {
 }
 
 /// Why one pool's template refuses a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TemplateRefusal {
     /// Some taint is not tolerated.
     Taints,
@@ -53,6 +63,45 @@ pub struct FilterVerdict {
     pub fits_and_offering: bool,
 }
 
+impl FilterVerdict {
+    /// The first text that is true, in upstream's order.
+    pub fn message(self) -> &'static str {
+        let Self {
+            requirements,
+            fits,
+            offering,
+            ..
+        } = self;
+        match (requirements, fits, offering) {
+            (false, false, false) => {
+                "no instance type met the scheduling requirements or had enough resources or had a required offering"
+            }
+            (false, false, true) => {
+                "no instance type met the scheduling requirements or had enough resources"
+            }
+            (false, true, false) => {
+                "no instance type met the scheduling requirements or had a required offering"
+            }
+            (true, false, false) => {
+                "no instance type had enough resources or had a required offering"
+            }
+            (false, true, true) => "no instance type met all requirements",
+            (true, false, true) => "no instance type has enough resources",
+            (true, true, false) => "no instance type has the required offering",
+            (true, true, true) if self.requirements_and_fits => {
+                "no instance type which met the scheduling requirements and had enough resources, had a required offering"
+            }
+            (true, true, true) if self.fits_and_offering => {
+                "no instance type which had enough resources and the required offering met the scheduling requirements"
+            }
+            (true, true, true) if self.requirements_and_offering => {
+                "no instance type which met the scheduling requirements and the required offering had the required resources"
+            }
+            (true, true, true) => "no instance type met the requirements/resources/offering tuple",
+        }
+    }
+}
+
 /// Why a pod has no place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -64,12 +113,168 @@ pub enum Refusal {
     NoTypes,
     /// Each template's reason, in the order they were tried.
     Templates(Vec<(PoolId, TemplateRefusal)>),
+    /// The cheapest 600 types of this pool do not span a minimum number of values.
+    Truncated(PoolId),
 }
 
 impl Refusal {
     /// The text that users see, without the prefix `Failed to schedule pod, `.
     pub fn message(&self, snapshot: &Snapshot, pod: PodId) -> String {
-        let _ = (snapshot, pod);
-        String::new()
+        self.message_with(snapshot, pod, &Options::default())
     }
+
+    /// The same for a round that was run with other options than the default.
+    pub fn message_with(&self, snapshot: &Snapshot, pod: PodId, options: &Options) -> String {
+        let pod = &*snapshot.pods[pod];
+        match self {
+            Self::NoPools => "no dynamic nodepools found".to_string(),
+            Self::Unsupported(what) => {
+                format!(
+                    "{} are not supported yet, so the pod is not placed",
+                    what.describe()
+                )
+            }
+            Self::NoTypes => {
+                "nodepool requirements filtered out all available instance types".to_string()
+            }
+            Self::Templates(refusals) => {
+                let texts: Vec<String> = refusals
+                    .iter()
+                    .map(|(pool, refusal)| refusal.message(snapshot, pod, *pool, options))
+                    .collect();
+                texts.join("; ")
+            }
+            Self::Truncated(pool) => {
+                let requirements = &snapshot.pools[*pool].requirements;
+                format!(
+                    "pod didn’t schedule because NodePool couldn’t meet minValues requirements, minValues requirement is not met for label(s), requirements={}",
+                    requirements.render(&snapshot.vocabulary)
+                )
+            }
+        }
+    }
+}
+
+impl TemplateRefusal {
+    fn message(self, snapshot: &Snapshot, pod: &Pod, pool_id: PoolId, options: &Options) -> String {
+        let vocabulary = &*snapshot.vocabulary;
+        let pool = &snapshot.pools[pool_id];
+        let step = Attempt::ladder(&pod.shape, options.ignore_preferences, false);
+        let wanted = step.last().map_or(&pod.shape.alternatives[0], |step| {
+            step.requirements(&pod.shape)
+        });
+        match self {
+            Self::Taints => {
+                let taints: Vec<String> = untolerated(&pod.shape.tolerations, &pool.taints)
+                    .into_iter()
+                    .map(|taint| {
+                        let value = if taint.value.is_empty() {
+                            String::new()
+                        } else {
+                            format!("={}", taint.value)
+                        };
+                        format!(
+                            "did not tolerate taint (taint={}{value}:{})",
+                            taint.key, taint.effect
+                        )
+                    })
+                    .collect();
+                taints.join("; ")
+            }
+            Self::Requirements => {
+                let found = pool.requirements.incompatibilities(
+                    wanted,
+                    Undefined::AllowedIfWellKnown,
+                    vocabulary,
+                );
+                format!("incompatible requirements, {}", found.join("; "))
+            }
+            Self::NodeLimit => {
+                format!("node limits have been exhausted for nodepool (NodePool={})", pool.name)
+            }
+            Self::Limits => format!(
+                "all available instance types exceed limits for nodepool (NodePool={})",
+                pool.name
+            ),
+            Self::Reserved => "one or more instance types with compatible reserved offerings are available, but could not be reserved".to_string(),
+            Self::InstanceTypes(_) | Self::MinValues => {
+                let mut requirements = pool.requirements.clone();
+                requirements.add_all(wanted, vocabulary);
+                let Ok(catalog) = &snapshot.catalogs[pool_id] else {
+                    return Refusal::NoTypes.message_with(snapshot, PodId(0), options);
+                };
+                let resources = resources_text(snapshot, pod, pool_id, catalog);
+                let (text, typo) = if let Self::InstanceTypes(verdict) = self {
+                    (verdict.message().to_string(), cpu_typo(verdict, pod))
+                } else {
+                    let keys = unmet_keys(snapshot, catalog, &requirements);
+                    let text = "minValues requirement is not met for label(s)";
+                    (format!("{text} (label(s)=[{keys}])"), "")
+                };
+                format!(
+                    "{text}, requirements={}, resources={resources}{typo}",
+                    requirements.render(vocabulary)
+                )
+            }
+        }
+    }
+}
+
+fn unmet_keys(snapshot: &Snapshot, catalog: &Catalog, requirements: &Requirements) -> String {
+    let vocabulary = &*snapshot.vocabulary;
+    let mut slots = catalog.slots_meeting(requirements, vocabulary);
+    slots.intersect_with(&catalog.slots_offered(requirements, vocabulary));
+    let mut keys: Vec<&str> = template::unmet_min_values(catalog, &slots, requirements)
+        .into_iter()
+        .map(|(key, _)| &**vocabulary.key_name(key))
+        .collect();
+    keys.sort_unstable();
+    keys.join(" ")
+}
+
+/// So many thousandths of a core that somebody must have left out the `m`.
+const A_MILLION_CORES: i64 = 1_000_000_000;
+
+fn cpu_typo(verdict: FilterVerdict, pod: &Pod) -> &'static str {
+    let too_small = verdict.requirements && verdict.offering && !verdict.fits;
+    if too_small && pod.requests.get(ResourceId::CPU) >= A_MILLION_CORES {
+        " (CPU request >= 1 Million, m vs M typo?)"
+    } else {
+        ""
+    }
+}
+
+/// What the pod and its daemons request, as JSON; the least and the most when types differ in daemons.
+fn resources_text(snapshot: &Snapshot, pod: &Pod, pool: PoolId, catalog: &Catalog) -> String {
+    let groups = template::daemon_groups(snapshot, &snapshot.pools[pool], catalog);
+    let mut totals: Vec<Resources> = groups
+        .into_iter()
+        .map(|group| {
+            let mut total = pod.requests.clone();
+            total.add(&group.requests);
+            total
+        })
+        .collect();
+    let last = totals.pop().unwrap_or_else(|| pod.requests.clone());
+    if totals.iter().all(|total| *total == last) {
+        return json(snapshot, &last);
+    }
+    let (mut least, mut most) = (last.clone(), last);
+    for total in &totals {
+        least.minimum(total);
+        most.maximum(total);
+    }
+    format!(
+        "min={}, max={}",
+        json(snapshot, &least),
+        json(snapshot, &most)
+    )
+}
+
+fn json(snapshot: &Snapshot, resources: &Resources) -> String {
+    let entries: Vec<String> = to_resource_list(resources, &snapshot.vocabulary)
+        .into_iter()
+        .map(|(name, quantity)| format!("\"{name}\":\"{quantity}\""))
+        .collect();
+    format!("{{{}}}", entries.join(","))
 }

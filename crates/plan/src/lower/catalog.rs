@@ -1,0 +1,109 @@
+//! A provider's instance types into a catalogue with masks.
+
+use alloc::{string::String, sync::Arc, vec::Vec};
+
+use karpenter_api::{Quantity, ResourceList};
+
+use super::{Lowering, requirement::Entry};
+use crate::{
+    catalog::{Catalog, CatalogFeed, CatalogOffering, CatalogType, InstanceType, Offering},
+    requirement::{Requirement, Requirements},
+    resources::{ResourceId, Resources},
+    vocabulary::{KeyId, TypeId},
+};
+
+impl Lowering {
+    /// A catalogue, to be shared by all pools that get the same feed. Types and offerings whose
+    /// requirements have no meaning are left out.
+    pub fn catalog(&mut self, feed: &CatalogFeed) -> Arc<Catalog> {
+        let types = feed
+            .types
+            .iter()
+            .filter_map(|instance_type| self.instance_type(instance_type).ok());
+        let types: Vec<_> = types.collect();
+        Arc::new(Catalog::build(feed.generation, types))
+    }
+
+    fn instance_type(
+        &mut self,
+        instance_type: &InstanceType,
+    ) -> Result<(CatalogType, Vec<CatalogOffering>), String> {
+        // A claim lists its types by name, so the name must be among the values.
+        self.value(&instance_type.name);
+        let lowered = CatalogType {
+            name: self.string(&instance_type.name),
+            requirements: self.all_of(&instance_type.requirements)?,
+            capacity: self.capacity(Some(&instance_type.capacity)),
+            allocatable: self.allocatable(instance_type, None),
+            offerings: 0..0,
+        };
+        let offerings = instance_type
+            .offerings
+            .iter()
+            .filter_map(|offering| self.offering(instance_type, offering).ok())
+            .collect();
+        Ok((lowered, offerings))
+    }
+
+    fn offering(
+        &mut self,
+        instance_type: &InstanceType,
+        offering: &Offering,
+    ) -> Result<CatalogOffering, String> {
+        let requirements = self.all_of(&offering.requirements)?;
+        let only = |key| requirements.get(key).and_then(Requirement::single_value);
+        Ok(CatalogOffering {
+            // Numbered when the catalogue is built.
+            instance_type: TypeId(0),
+            zone: only(KeyId::ZONE),
+            capacity_type: only(KeyId::CAPACITY_TYPE),
+            price: offering.price,
+            available: offering.available,
+            reservation_capacity: offering.reservation_capacity,
+            allocatable: self.allocatable(instance_type, Some(offering)),
+            requirements,
+        })
+    }
+
+    fn all_of(&mut self, entries: &[karpenter_api::Requirement]) -> Result<Requirements, String> {
+        let mut requirements = Requirements::new();
+        for entry in entries {
+            let requirement = self.requirement(Entry::from(entry))?;
+            requirements.add(requirement, &self.vocabulary);
+        }
+        Ok(requirements)
+    }
+
+    /// Capacity less overhead; huge pages are cut out of memory, which does not fall below zero.
+    fn allocatable(&mut self, of: &InstanceType, offering: Option<&Offering>) -> Resources {
+        let mut capacity = of.capacity.clone();
+        let mut overhead = ResourceList::new();
+        let parts = [
+            &of.overhead.kube_reserved,
+            &of.overhead.system_reserved,
+            &of.overhead.eviction_threshold,
+        ];
+        for (name, quantity) in parts.into_iter().flatten() {
+            *overhead.entry(name.clone()).or_insert(Quantity::ZERO) += *quantity;
+        }
+        if let Some(offering) = offering {
+            capacity.extend(offering.capacity_override.clone());
+            overhead.extend(offering.overhead_override.clone());
+        }
+        let mut allocatable = self.capacity(Some(&capacity));
+        let hugepages: i64 = allocatable
+            .iter()
+            .filter(|(id, _)| self.vocabulary.resource_name(*id).starts_with("hugepages-"))
+            .map(|(_, amount)| amount)
+            .sum();
+        allocatable.subtract_present(&self.requests(Some(&overhead)));
+        if hugepages > 0 {
+            let memory = allocatable
+                .get(ResourceId::MEMORY)
+                .saturating_sub(hugepages)
+                .max(0);
+            allocatable.set(ResourceId::MEMORY, memory);
+        }
+        allocatable
+    }
+}
