@@ -12,6 +12,7 @@
 // Until the rooms that use them land.
 #![allow(dead_code, clippy::pedantic)]
 
+mod apply;
 mod body;
 mod checks;
 mod collect;
@@ -24,12 +25,16 @@ pub mod http;
 mod kinds;
 mod object;
 mod patch;
+mod pod_checks;
+mod pod_defaults;
 mod query;
 mod route;
 mod schema;
+mod seed;
 mod select;
 mod shape;
 mod store;
+mod strategic;
 mod subresource;
 mod table;
 mod watch;
@@ -48,7 +53,12 @@ use ::http::{Request, Response};
 use kube::client::Body;
 
 use crate::store::State;
-pub use crate::{body::ResponseBody, error::FieldError, http::kubeconfig};
+pub use crate::{
+    body::ResponseBody,
+    error::FieldError,
+    http::kubeconfig,
+    schema::{DefaultedObject, validate_offline},
+};
 
 /// A clock: the only time the server knows.
 pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;

@@ -289,11 +289,7 @@ impl Call<'_> {
         );
         WriteOptions {
             dry_run: self.query.get("dryRun").is_some(),
-            strictness: match self.query.get("fieldValidation") {
-                Some("Strict") => Strictness::Strict,
-                Some("Ignore") => Strictness::Ignore,
-                _ => Strictness::Warn,
-            },
+            strictness: Strictness::parse(self.query.get("fieldValidation")),
             manager,
         }
     }
@@ -341,9 +337,8 @@ impl Call<'_> {
     fn patch(&self, state: &mut State, route: &Route, key: &Key, part: Part) -> Result<Answer> {
         let kind = PatchType::parse(self.content_type)?;
         let patch = self.parse()?;
-        let force = self.query.flag("force") == Some(true);
         let options = self.write_options();
-        let written = state.patch(route, key, (kind, &patch), part, force, &options)?;
+        let written = state.patch(route, key, (kind, &patch), part, &options)?;
         Ok(self.written(state, route, written))
     }
 

@@ -522,6 +522,11 @@ impl State {
             .collect()
     }
 
+    /// The last two bytes of a service's address.
+    pub(crate) fn next_address(&mut self) -> u16 {
+        u16::try_from(self.next_random() >> 48).expect("small because it was shifted")
+    }
+
     /// SplitMix64 over a counter: one stream, the same for the same seed and order of writes.
     fn next_random(&mut self) -> u64 {
         self.names += 1;

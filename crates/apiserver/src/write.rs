@@ -55,7 +55,7 @@ impl State {
         let kind = self.collection(id).kind.clone();
         check_identity(route, &mut value)?;
         check_namespace(&kind, namespace, &mut value)?;
-        let mut warnings = schema::prepare(&kind, &mut value, options.strictness)?;
+        let warnings = schema::prepare(&kind, &mut value, options.strictness)?;
         if object::meta(&value, "resourceVersion").is_some() {
             return Err(ApiError::bad_request(
                 "resourceVersion should not be set on objects to be created",
@@ -86,7 +86,6 @@ impl State {
             "deletionTimestamp",
             "deletionGracePeriodSeconds",
             "selfLink",
-            "managedFields",
         ] {
             metadata.remove(given);
         }
@@ -99,7 +98,7 @@ impl State {
         reset_status(&kind, &mut value);
         defaults::apply(self, &kind, &mut value, None)?;
         checks::new_object(&kind, &value)?;
-        warnings.extend(schema::validate(&kind, &value, None)?);
+        schema::validate(&kind, &value, None)?;
         let key = Key::new(namespace, &name);
         if self.get(id, &key).is_some() {
             return Err(ApiError::already_exists(&kind, &name));
@@ -200,7 +199,8 @@ impl State {
         if part == Part::Main {
             checks::changed_object(&kind, old, &new)?;
         }
-        let warnings = schema::validate(&kind, &new, Some(old))?;
+        schema::validate(&kind, &new, Some(old))?;
+        let warnings = Vec::new();
         if new == *old {
             return Ok(Written {
                 stored: current.clone(),
