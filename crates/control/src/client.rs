@@ -219,3 +219,114 @@ impl Bucket {
         granted
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tower::service_fn;
+
+    use super::*;
+
+    fn request(method: Method, path: &str) -> Request<Body> {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().unwrap();
+        request
+    }
+
+    /// Sends one request to a server that refuses `refusals` times with `status`; returns the final
+    /// status, the number of requests and the milliseconds it took.
+    async fn check(
+        method: Method,
+        path: &str,
+        status: u16,
+        refusals: usize,
+        retry_after: Option<&'static str>,
+    ) -> (u16, usize, u128) {
+        let count = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&count);
+        let server = service_fn(move |_: Request<Body>| {
+            let refuse = seen.fetch_add(1, Ordering::SeqCst) < refusals;
+            let mut response = Response::new(Body::empty());
+            if refuse {
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                if let Some(seconds) = retry_after {
+                    response
+                        .headers_mut()
+                        .insert("retry-after", seconds.parse().unwrap());
+                }
+            }
+            async move { Ok::<_, BoxError>(response) }
+        });
+        let start = Instant::now();
+        let layered = Layered::new(server, Limits::default());
+        let response = layered.oneshot(request(method, path)).await.unwrap();
+        (
+            response.status().as_u16(),
+            count.load(Ordering::SeqCst),
+            start.elapsed().as_millis(),
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_are_retried_but_for_evictions() {
+        let pods = "/api/v1/namespaces/default/pods";
+        assert_eq!(check(Method::GET, pods, 429, 2, None).await, (200, 3, 300));
+        assert_eq!(
+            check(Method::POST, pods, 503, 1, Some("3")).await,
+            (200, 2, 3000)
+        );
+        assert_eq!(
+            check(Method::GET, pods, 504, 99, None).await,
+            (504, 6, 3100)
+        );
+        assert_eq!(check(Method::GET, pods, 500, 1, None).await, (500, 1, 0));
+        assert_eq!(check(Method::POST, pods, 409, 1, None).await, (409, 1, 0));
+        let eviction = "/api/v1/namespaces/default/pods/web/eviction";
+        assert_eq!(
+            check(Method::POST, eviction, 429, 1, Some("1")).await,
+            (429, 1, 0)
+        );
+    }
+
+    /// Sends `count` requests at once, each taking one second; returns how long all took and how many
+    /// were in flight at most.
+    async fn flood(method: Method, count: usize, limits: Limits) -> (u128, usize) {
+        let gauge = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+        let seen = Arc::clone(&gauge);
+        let server = service_fn(move |_: Request<Body>| {
+            let seen = Arc::clone(&seen);
+            async move {
+                let now = seen.0.fetch_add(1, Ordering::SeqCst) + 1;
+                seen.1.fetch_max(now, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                seen.0.fetch_sub(1, Ordering::SeqCst);
+                Ok::<_, BoxError>(Response::new(Body::empty()))
+            }
+        });
+        let layered = Layered::new(server, limits);
+        let start = Instant::now();
+        let requests = (0..count).map(|_| {
+            layered
+                .clone()
+                .oneshot(request(method.clone(), "/api/v1/pods"))
+        });
+        futures::future::join_all(requests).await;
+        (start.elapsed().as_millis(), gauge.1.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn writes_are_capped_and_requests_paced() {
+        let limits = Limits {
+            queries_per_second: 10,
+            burst: 20,
+            writes: 4,
+            ..Limits::default()
+        };
+        assert_eq!(flood(Method::POST, 12, limits).await, (3000, 4));
+        assert_eq!(flood(Method::GET, 12, limits).await, (1000, 12));
+        // Twenty at once, then one every tenth of a second.
+        assert_eq!(flood(Method::GET, 30, limits).await.0, 2000);
+    }
+}

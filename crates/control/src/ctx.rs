@@ -1,6 +1,9 @@
 //! The only bag of dependencies: what every controller is given, and nothing else is global.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use karpenter_cloud::Cloud;
 use kube::Client;
@@ -34,17 +37,13 @@ pub struct Ctx {
     pub batcher: Batcher,
     /// Whether anything is left to do.
     pub status: Status,
+    /// Writes the events; taken by [`crate::run`].
+    pub(crate) writer: Mutex<Option<Writer>>,
 }
 
 impl Ctx {
-    /// Everything that controllers need, around a client, a cloud and a clock; and the writer of
-    /// their events, which [`crate::run`] takes.
-    pub fn new(
-        client: Client,
-        cloud: Arc<dyn Cloud>,
-        clock: Clock,
-        options: Options,
-    ) -> (Arc<Self>, Writer) {
+    /// Everything that controllers need, around a client, a cloud and a clock.
+    pub fn new(client: Client, cloud: Arc<dyn Cloud>, clock: Clock, options: Options) -> Arc<Self> {
         let (events, writer) = Recorder::new(clock);
         let mirror =
             Mirror::with_nomination_window(cloud.well_known(), options.nomination_window());
@@ -58,8 +57,9 @@ impl Ctx {
             decisions: Decisions::default(),
             batcher: Batcher::default(),
             status: Status::default(),
+            writer: Mutex::new(Some(writer)),
         };
-        (Arc::new(ctx), writer)
+        Arc::new(ctx)
     }
 
     /// Whether anything is left to do.

@@ -258,3 +258,79 @@ fn manifest(event: Event, now: Timestamp, counter: u64) -> core::Event {
         ..core::Event::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(uid: &str) -> core::ObjectReference {
+        core::ObjectReference {
+            uid: Some(uid.to_owned()),
+            ..core::ObjectReference::default()
+        }
+    }
+
+    fn event(uid: &str, reason: &str, message: &str) -> Event {
+        Event::about(about(uid), Severity::Warning, reason, message)
+    }
+
+    /// Publishes events at given seconds and returns the messages that got through.
+    async fn check(events: Vec<(u64, Event)>) -> Vec<String> {
+        let clock = Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
+        let (recorder, mut writer) = Recorder::new(clock);
+        let start = tokio::time::Instant::now();
+        for (second, event) in events {
+            tokio::time::sleep_until(start + Duration::from_secs(second)).await;
+            recorder.publish(event);
+        }
+        drop(recorder);
+        let mut messages = Vec::new();
+        while let Some(event) = writer.receiver.recv().await {
+            messages.push(event.message.unwrap());
+        }
+        messages
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_event_is_told_once_in_its_window() {
+        let five = |message| event("1", "FailedScheduling", message).window(Duration::from_mins(5));
+        let told = check(vec![
+            (0, five("a")),
+            // The first explanation wins until the window ends, even if the cause changes.
+            (200, five("b")),
+            (299, five("c")),
+            (300, five("d")),
+        ])
+        .await;
+        assert_eq!(told, ["a", "d"], "operations/O29");
+        let told = check(vec![
+            (0, event("1", "X", "first")),
+            (1, event("2", "X", "another object")),
+            (2, event("1", "Y", "another reason")),
+            (3, event("1", "X", "other values").same(["1", "more"])),
+            (119, event("1", "X", "suppressed")),
+            (120, event("1", "X", "again")),
+        ])
+        .await;
+        assert_eq!(
+            told,
+            [
+                "first",
+                "another object",
+                "another reason",
+                "other values",
+                "again"
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn limited_events_share_a_budget() {
+        let burst = (0..20).map(|pod| (0, event(&pod.to_string(), "Nominated", "x").limited()));
+        assert_eq!(check(burst.collect()).await.len(), 10);
+        let steady = (0..20)
+            .map(|pod| (pod, event(&pod.to_string(), "Nominated", "x").limited()))
+            .collect();
+        assert_eq!(check(steady).await.len(), 20);
+    }
+}

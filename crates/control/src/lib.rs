@@ -25,7 +25,11 @@ mod termination;
 mod upkeep;
 mod watch;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, PoisonError},
+};
 
 use tokio::task::JoinSet;
 
@@ -39,9 +43,16 @@ pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 ///
 /// Tasks start in a fixed order, so that equal runs make equal writes. A task that panics takes the
 /// process's controllers down with it: a half-working autoscaler is worse than a restarted one.
-pub async fn run(ctx: Arc<Ctx>, events: events::Writer, shutdown: impl Future<Output = ()>) {
+pub async fn run(ctx: Arc<Ctx>, shutdown: impl Future<Output = ()>) {
     let mut tasks = JoinSet::new();
-    tasks.spawn(events.run(ctx.client.clone()));
+    let writer = ctx
+        .writer
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let Some(writer) = writer {
+        tasks.spawn(writer.run(ctx.client.clone()));
+    }
     // Controllers subscribe to the mirror when they are built, hence before the first list.
     let (pools, outcomes) = nodepool::tasks(&ctx);
     let controllers = [
