@@ -98,7 +98,7 @@ fn is_atomic(schema: Option<&Schema>, id: Option<NodeId>) -> bool {
     }
 }
 
-fn list_kind<'a>(schema: Option<&'a Schema>, id: Option<NodeId>) -> &'a ListKind {
+fn list_kind(schema: Option<&Schema>, id: Option<NodeId>) -> &ListKind {
     match (schema, id) {
         (Some(schema), Some(id)) => &schema.node(id).list,
         _ => &ListKind::Atomic,
@@ -202,7 +202,7 @@ fn merge(schema: Option<&Schema>, id: Option<NodeId>, target: &mut Value, wanted
             (ListKind::Atomic | ListKind::Set | ListKind::Map(_), _) => *target = wanted.clone(),
         },
         Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            *target = wanted.clone()
+            target.clone_from(wanted);
         }
     }
 }
@@ -262,7 +262,8 @@ fn remove(target: &mut Value, entry: &str) {
         }
     } else if let Some(list) = target.as_array_mut() {
         if let Some(value) = entry.strip_prefix("v:") {
-            list.retain(|item| item.to_string() != value);
+            let gone: Option<Value> = serde_json::from_str(value).ok();
+            list.retain(|item| Some(item) != gone.as_ref());
         } else if let Some(keys) = entry
             .strip_prefix("k:")
             .and_then(|text| serde_json::from_str::<Value>(text).ok())

@@ -282,14 +282,14 @@ fn builtin_faults(kind: &Kind, value: &Value) -> Vec<FieldError> {
                 &mut errors,
             );
         }
-        "PodDisruptionBudget" => {
-            if spec.get("minAvailable").is_some() && spec.get("maxUnavailable").is_some() {
-                errors.push(FieldError::invalid(
-                    "spec",
-                    spec,
-                    "minAvailable and maxUnavailable cannot be both set",
-                ));
-            }
+        "PodDisruptionBudget"
+            if spec.get("minAvailable").is_some() && spec.get("maxUnavailable").is_some() =>
+        {
+            errors.push(FieldError::invalid(
+                "spec",
+                spec,
+                "minAvailable and maxUnavailable cannot be both set",
+            ));
         }
         "PriorityClass" => {
             let name = object::meta(value, "name").unwrap_or_default();

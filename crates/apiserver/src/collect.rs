@@ -239,14 +239,12 @@ impl State {
             }
         }
         self.release_namespace(&key.name);
-        match self.get(id, key) {
-            Some(now) => (now.clone(), false),
-            None => {
-                let mut gone = Value::Null;
-                object::meta_mut(&mut gone).insert("name".to_owned(), json!(key.name));
-                (self.seal(id, &mut gone, self.revision), true)
-            }
+        if let Some(now) = self.get(id, key) {
+            return (now.clone(), false);
         }
+        let mut gone = Value::Null;
+        object::meta_mut(&mut gone).insert("name".to_owned(), json!(key.name));
+        (self.seal(id, &mut gone, self.revision), true)
     }
 
     /// A terminating namespace goes when it is empty.

@@ -288,14 +288,6 @@ impl ApiError {
         )
     }
 
-    pub(crate) fn not_acceptable() -> ApiError {
-        ApiError::new(
-            406,
-            "NotAcceptable",
-            "only the following media types are accepted: application/json",
-        )
-    }
-
     pub(crate) fn internal(message: impl Into<String>) -> ApiError {
         ApiError::new(500, "InternalError", message)
     }
@@ -306,7 +298,7 @@ impl ApiError {
     }
 
     /// An eviction that a disruption budget forbids for now.
-    pub(crate) fn budget(message: &str, cause: String, retry_after: Option<u32>) -> ApiError {
+    pub(crate) fn budget(message: &str, cause: &str, retry_after: Option<u32>) -> ApiError {
         let mut error = ApiError::new(429, "TooManyRequests", message);
         let mut details = json!({"causes": [{"reason": "DisruptionBudget", "message": cause}]});
         if let Some(seconds) = retry_after {

@@ -40,6 +40,10 @@ pub(crate) struct SelectableField {
 
 /// One kind of object and everything about it that does not depend on a single object.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "`kind` and `list_kind` are the API's own words"
+)]
 pub(crate) struct Kind {
     pub(crate) group: String,
     pub(crate) kind: String,

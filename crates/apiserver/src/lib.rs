@@ -8,12 +8,13 @@
 //! Reading order: `kinds` and `store` (what there is), `route` (from a request to a verb), `write`,
 //! `collect` and `subresource` (what verbs do), `watch` and `shape` (how answers look), `schema`,
 //! `defaults` and `checks` (what is accepted), `discovery`, `openapi` and `table` (what kubectl asks).
-#![cfg_attr(test, allow(clippy::unwrap_used))]
-// Until the rooms that use them land.
-#![allow(dead_code, clippy::pedantic)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::needless_pass_by_value))]
 
+mod age;
 mod apply;
 mod body;
+mod cells;
+mod cells_pod;
 mod checks;
 mod collect;
 mod convert;
@@ -22,8 +23,10 @@ mod definition;
 mod discovery;
 mod error;
 pub mod http;
+mod jsonpath;
 mod kinds;
 mod object;
+mod openapi;
 mod patch;
 mod pod_checks;
 mod pod_defaults;
@@ -86,7 +89,7 @@ impl Options {
             seed: 0,
             record_writes: false,
             history: 1000,
-            bookmark_every: Duration::from_secs(60),
+            bookmark_every: Duration::from_mins(1),
         }
     }
 }

@@ -44,12 +44,11 @@ pub(crate) fn decode(text: &str, plus: bool) -> String {
             b'+' if plus => bytes.push(b' '),
             b'%' => {
                 let ahead = rest.clone();
-                match (digit(rest.next()), digit(rest.next())) {
-                    (Some(high), Some(low)) => bytes.push(high * 16 + low),
-                    _ => {
-                        bytes.push(b'%');
-                        rest = ahead;
-                    }
+                if let (Some(high), Some(low)) = (digit(rest.next()), digit(rest.next())) {
+                    bytes.push(high * 16 + low);
+                } else {
+                    bytes.push(b'%');
+                    rest = ahead;
                 }
             }
             other => bytes.push(other),

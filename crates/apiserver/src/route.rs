@@ -161,7 +161,7 @@ impl Call<'_> {
                 _ => Err(ApiError::method_not_allowed()),
             },
             (Some(name), None) => {
-                let key = self.key(&target, name)?;
+                let key = Self::key(&target, name)?;
                 match *self.method {
                     Method::GET if self.query.flag("watch") == Some(true) => {
                         self.watch(&mut state, &target)
@@ -177,13 +177,13 @@ impl Call<'_> {
                 }
             }
             (Some(name), Some(subresource)) => {
-                let key = self.key(&target, name)?;
+                let key = Self::key(&target, name)?;
                 self.subresource(&mut state, &target.route, &key, subresource)
             }
         }
     }
 
-    fn key(&self, target: &Target, name: &str) -> Result<Key> {
+    fn key(target: &Target, name: &str) -> Result<Key> {
         if target.route.shown.namespaced && target.namespace.is_none() {
             return Err(ApiError::no_such_path());
         }

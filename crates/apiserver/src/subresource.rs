@@ -184,7 +184,7 @@ impl State {
         if figure("observedGeneration") < generation.unwrap_or(0) {
             return Err(ApiError::budget(
                 "Cannot evict pod as it would violate the pod's disruption budget.",
-                format!("The disruption budget {name} is still being processed by the server."),
+                &format!("The disruption budget {name} is still being processed by the server."),
                 Some(10),
             ));
         }
@@ -200,7 +200,7 @@ impl State {
         if allowed == 0 {
             return Err(ApiError::budget(
                 "Cannot evict pod as it would violate the pod's disruption budget.",
-                format!(
+                &format!(
                     "The disruption budget {name} needs {desired} healthy pods and has {healthy} \
                      currently"
                 ),

@@ -39,7 +39,7 @@ pub(crate) struct WatchOptions {
 }
 
 /// A watch that names no timeout ends after this long, so that a forgotten one does not live forever.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
+const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// The body of a watch response.
 pub(crate) struct WatchStream {
@@ -92,22 +92,19 @@ pub(crate) fn open(
             ApiError::bad_request(format!("invalid resource version {from:?}: not a number"))
         })?;
         let collection = state.collection(route.id);
-        match collection.since(revision) {
-            Some(events) => {
-                for event in events {
-                    if let Some(change) = event.seen_by(filter) {
-                        push_event(&mut pending, word(change), shape.one(route, &event.object));
-                    }
+        if let Some(events) = collection.since(revision) {
+            for event in events {
+                if let Some(change) = event.seen_by(filter) {
+                    push_event(&mut pending, word(change), shape.one(route, &event.object));
                 }
             }
-            None => {
-                let gone = ApiError::gone(format!(
-                    "too old resource version: {revision} ({})",
-                    collection.forgotten()
-                ));
-                push_event(&mut pending, "ERROR", gone.body());
-                ended = true;
-            }
+        } else {
+            let gone = ApiError::gone(format!(
+                "too old resource version: {revision} ({})",
+                collection.forgotten()
+            ));
+            push_event(&mut pending, "ERROR", gone.body());
+            ended = true;
         }
     }
     let every = state.options.bookmark_every;

@@ -1,5 +1,9 @@
 //! The server through `kube::Client`, on paused time.
-#![allow(clippy::unwrap_used, clippy::pedantic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::duration_suboptimal_units,
+    clippy::wildcard_enum_match_arm
+)]
 
 use std::{sync::Arc, time::Duration};
 
@@ -517,7 +521,8 @@ fn definition() -> CustomResourceDefinition {
                 "subresources": {"status": {}, "scale": {
                     "specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}},
                 "schema": {"openAPIV3Schema": {"type": "object", "properties": {
-                    "spec": {"type": "object", "properties": {"replicas": {"type": "integer"}}},
+                    "spec": {"type": "object", "properties": {"replicas": {"type": "integer"},
+                        "mode": {"type": "string", "enum": ["a", "b"], "default": "a"}}},
                     "status": {"type": "object", "properties": {"replicas": {"type": "integer"}}}}}}}],
         },
     }))
@@ -561,6 +566,7 @@ async fn definitions_are_served() {
         .await
         .unwrap();
     assert_eq!(made.data.get("status"), None);
+    assert_eq!(made.data["spec"]["mode"], "a");
     let scale = json!({"spec": {"replicas": 5}});
     widgets
         .patch_scale("w", &PatchParams::default(), &Patch::Merge(&scale))

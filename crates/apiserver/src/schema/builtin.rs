@@ -170,7 +170,7 @@ pub(super) fn list_kind(definition: &str, field: &str) -> Option<ListKind> {
 }
 
 /// `PodSpec` of `io.k8s.api.core.v1.PodSpec`.
-pub(crate) fn short_name(definition: &str) -> &str {
+pub(super) fn short_name(definition: &str) -> &str {
     definition.rsplit('.').next().unwrap_or(definition)
 }
 

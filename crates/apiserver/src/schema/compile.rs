@@ -208,8 +208,18 @@ fn referenced(schema: &Value) -> Option<&str> {
 }
 
 fn type_of(schema: &Value, definition: Option<&str>) -> Type {
-    if definition == Some("Quantity") {
-        return Type::Quantity;
+    match definition {
+        Some("Quantity") => return Type::Quantity,
+        // Raw JSON, whatever the generated types call it.
+        Some(
+            "JSON"
+            | "JSONSchemaPropsOrArray"
+            | "JSONSchemaPropsOrBool"
+            | "JSONSchemaPropsOrStringArray"
+            | "RawExtension"
+            | "FieldsV1",
+        ) => return Type::Any,
+        _ => {}
     }
     if schema
         .get("x-kubernetes-int-or-string")

@@ -17,8 +17,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
-#[expect(unused_imports)]
-pub(crate) use self::builtin::{definitions, short_name};
+pub(crate) use self::builtin::definitions;
 pub use self::offline::{DefaultedObject, validate_offline};
 use crate::{
     error::{ApiError, FieldError, Result},
@@ -201,7 +200,7 @@ pub(crate) fn prepare(
     if kind.builtin {
         prune::decode(&schema, value).map_err(|fault| {
             ApiError::bad_request(format!(
-                "{} in version {:?} cannot be handled as a {}: json: cannot unmarshal {fault}",
+                "{} in version {:?} cannot be handled as a {}: {fault}",
                 kind.kind, kind.versions[0].name, kind.kind
             ))
         })?;

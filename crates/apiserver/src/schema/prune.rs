@@ -50,7 +50,7 @@ fn walk(schema: &Schema, id: NodeId, value: &mut Value, path: &str, unknown: &mu
 }
 
 /// Read a built-in kind as its Go type would: nulls are absent, quantities may be numbers. The error is
-/// the rest of Go's sentence.
+/// Go's sentence.
 pub(super) fn decode(schema: &Schema, value: &mut Value) -> Result<(), String> {
     read(schema, schema.root(), value, "")
 }
@@ -77,7 +77,8 @@ fn read(schema: &Schema, id: NodeId, value: &mut Value, path: &str) -> Result<()
         }
         (Type::String, Value::String(text)) => match node.format.as_deref() {
             Some("date-time") if text.parse::<jiff::Timestamp>().is_err() => Err(format!(
-                "string into Go struct field {path} of type v1.Time: {text:?} is no RFC 3339 time"
+                "parsing time {text:?} in {path}: it must be an RFC 3339 time such as \
+                 2026-01-01T00:00:00Z"
             )),
             _ => Ok(()),
         },
@@ -101,8 +102,8 @@ fn read(schema: &Schema, id: NodeId, value: &mut Value, path: &str) -> Result<()
                 Ok(())
             } else {
                 Err(format!(
-                    "string into Go struct field {path}: quantities must match the regular \
-                     expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+                    "quantities must match the regular expression \
+                     '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$' ({path}: {text:?})"
                 ))
             }
         }

@@ -73,9 +73,10 @@ fn worded(schema: &Schema, error: &kube::core::cel::ValidationError) -> FieldErr
     } else {
         kind.name()
     };
-    let detail = match error.kind {
-        ErrorKind::ValidationFailure => error.message.clone(),
-        _ => format!("rule evaluation error: {}", error.message),
+    let detail = if error.kind == ErrorKind::ValidationFailure {
+        error.message.clone()
+    } else {
+        format!("rule evaluation error: {}", error.message)
     };
     match error.reason.as_deref() {
         Some("FieldValueForbidden") => FieldError::forbidden(field, &detail),
