@@ -221,6 +221,10 @@ fn type_of(schema: &Value, definition: Option<&str>) -> Type {
         ) => return Type::Any,
         _ => {}
     }
+    // Its schema says object, its values are anything: the defaults and enumerations of definitions.
+    if definition == Some("JSON") {
+        return Type::Any;
+    }
     if schema
         .get("x-kubernetes-int-or-string")
         .and_then(Value::as_bool)
