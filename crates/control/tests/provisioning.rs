@@ -1,0 +1,171 @@
+//! Pods become claims: what the shell adds to the core's plan.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod world;
+
+use karpenter_api::NodeClaim;
+use kube::{Api, api::DeleteParams};
+use serde_json::json;
+use world::World;
+
+#[tokio::test(start_paused = true)]
+async fn a_settled_cluster_is_left_alone() {
+    let mut world = World::new().await;
+    world.run();
+    world.pool("default", json!({})).await;
+    world.at(5).await;
+    let revision = world.server.revision();
+    world.at(24 * 3600).await;
+    assert_eq!(world.server.revision(), revision, "{}", world.dump().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pending_pod_becomes_a_claim_after_the_quiet_time() {
+    let mut world = World::new().await;
+    world.run();
+    world.pool("default", json!({})).await;
+    world.at(5).await;
+    world.pending("web", "1", json!({})).await;
+    assert!(world.claims().await.is_empty());
+    world.at(7).await;
+    let claims = world.claims().await;
+    assert_eq!(claims.len(), 1, "{}", world.dump().await);
+    let claim = &claims[0];
+    assert!(
+        claim
+            .metadata
+            .name
+            .as_deref()
+            .unwrap()
+            .starts_with("default-")
+    );
+    assert_eq!(world.events("Nominated").await.len(), 1);
+    // Nothing more comes of it: the pod is expected there.
+    let rounds = world.ctx.status.rounds();
+    world.at(120).await;
+    assert_eq!(world.claims().await.len(), 1);
+    assert!(
+        world.ctx.status.rounds() <= rounds + 2,
+        "{}",
+        world.ctx.status.rounds()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_pod_costs_nothing_until_something_changes() {
+    let mut world = World::new().await;
+    world.run();
+    world.pool("default", json!({})).await;
+    world.at(5).await;
+    world.pending("huge", "5000", json!({})).await;
+    world.at(30).await;
+    let rounds = world.ctx.status.rounds();
+    assert!(rounds >= 1);
+    world.at(200).await;
+    assert_eq!(world.ctx.status.rounds(), rounds);
+    let told = world.events("FailedScheduling").await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("Failed to schedule pod, "), "{told:?}");
+    // A pool is a change, even though it does not help.
+    world.pool("other", json!({})).await;
+    world.at(220).await;
+    assert!(world.ctx.status.rounds() > rounds);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_ready_pool_nothing_is_created_and_a_pool_that_becomes_ready_serves() {
+    let mut world = World::new().await;
+    world.run();
+    world.at(5).await;
+    world.pending("web", "1", json!({})).await;
+    world.at(60).await;
+    assert!(world.claims().await.is_empty(), "scheduling/E15");
+    assert!(world.events("FailedScheduling").await.is_empty());
+    world.pool("default", json!({})).await;
+    world.at(64).await;
+    assert_eq!(world.claims().await.len(), 1, "{}", world.dump().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_static_pool_serves_no_pods() {
+    let mut world = World::new().await;
+    world.run();
+    world.pool("static", json!({ "replicas": 0 })).await;
+    world.at(5).await;
+    world.pending("web", "1", json!({})).await;
+    world.at(30).await;
+    assert!(world.claims().await.is_empty(), "scheduling/E16");
+    world.pool("dynamic", json!({})).await;
+    world.at(40).await;
+    let claims = world.claims().await;
+    assert_eq!(claims.len(), 1, "scheduling/E17");
+    assert!(
+        claims[0]
+            .metadata
+            .name
+            .as_deref()
+            .unwrap()
+            .starts_with("dynamic-")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_of_a_claim_that_goes_are_scheduled_anew() {
+    let mut world = World::new().await;
+    world.run();
+    world.pool("default", json!({})).await;
+    world.at(5).await;
+    world.pending("web", "1", json!({})).await;
+    world.at(7).await;
+    let first = world.claims().await.remove(0).metadata.name.unwrap();
+    let claims: Api<NodeClaim> = Api::all(world.client.clone());
+    claims
+        .delete(&first, &DeleteParams::default())
+        .await
+        .unwrap();
+    world.at(20).await;
+    let names: Vec<String> = world
+        .claims()
+        .await
+        .into_iter()
+        .filter(|claim| claim.metadata.deletion_timestamp.is_none())
+        .filter_map(|claim| claim.metadata.name)
+        .collect();
+    assert_eq!(names.len(), 1, "{}", world.dump().await);
+    assert_ne!(names[0], first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_launches_nothing_twice() {
+    let mut world = World::new().await;
+    world.run();
+    world.pool("default", json!({})).await;
+    world.at(5).await;
+    world.pending("web", "1", json!({})).await;
+    world.at(7).await;
+    assert_eq!(world.claims().await.len(), 1);
+    world.restart().await;
+    world.at(60).await;
+    assert_eq!(world.claims().await.len(), 1, "{}", world.dump().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_seeds_write_equal_logs() {
+    let mut logs = Vec::new();
+    for _ in 0..2 {
+        let mut world = World::new().await;
+        world.run();
+        world.pool("default", json!({})).await;
+        for index in 0..20 {
+            world
+                .pending(&format!("web-{index}"), "100", json!({}))
+                .await;
+        }
+        world.at(30).await;
+        world.make_nodes_ready().await;
+        world.at(600).await;
+        logs.push(world.server.write_log());
+    }
+    assert!(logs[0].len() > 60);
+    assert_eq!(logs[0], logs[1]);
+}

@@ -1,0 +1,333 @@
+//! The real controllers against the embedded API server, under paused time.
+//!
+//! There is no pod scheduler here: tests say themselves which pods are unschedulable and which are
+//! bound, so that what is asserted is ours.
+#![allow(unreachable_pub, reason = "a module of several test programs")]
+#![allow(dead_code, reason = "each test file uses its part of the harness")]
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1 as core;
+use karpenter_api::{KWOKNodeClass, NodeClaim, NodePool, objects::Node};
+use karpenter_apiserver::Server;
+use karpenter_control::{
+    client::{Limits, client},
+    clock::Clock,
+    ctx::{Computing, Ctx, Options},
+};
+use karpenter_kwok::{Kwok, KwokOptions, catalog};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
+
+/// A cluster in memory with our controllers in it.
+pub struct World {
+    pub server: Server,
+    pub client: Client,
+    pub ctx: Arc<Ctx>,
+    pub start: Instant,
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+pub const EPOCH: &str = "2026-01-01T00:00:00Z";
+
+impl World {
+    /// An empty cluster with our definitions and a node class; controllers do not run yet.
+    pub async fn new() -> Self {
+        let clock = Clock::starting_at(EPOCH.parse::<Timestamp>().unwrap());
+        let mut options = karpenter_apiserver::Options::new(Arc::new(move || clock.now()));
+        options.record_writes = true;
+        let server = Server::new(options);
+        let client = server.client();
+        let definitions = Api::all(client.clone());
+        for definition in karpenter_api::crds::all() {
+            definitions
+                .create(&PostParams::default(), &definition)
+                .await
+                .unwrap();
+        }
+        let ctx = Self::ctx(&server, clock);
+        let world = Self {
+            server,
+            client,
+            ctx,
+            start: Instant::now(),
+            running: None,
+        };
+        let class: KWOKNodeClass = serde_json::from_value(json!({
+            "apiVersion": "karpenter.kwok.sh/v1alpha1",
+            "kind": "KWOKNodeClass",
+            "metadata": { "name": "default" },
+            "spec": {},
+        }))
+        .unwrap();
+        let classes = Api::all(world.client.clone());
+        classes
+            .create(&PostParams::default(), &class)
+            .await
+            .unwrap();
+        world
+    }
+
+    fn ctx(server: &Server, clock: Clock) -> Arc<Ctx> {
+        let cloud = Kwok::new(KwokOptions {
+            client: server.client(),
+            instance_types: catalog::generated(),
+            seed: 1,
+        });
+        let options = Options {
+            computing: Computing::Inline,
+            ..Options::default()
+        };
+        let client = client(server.clone(), Limits::default());
+        Ctx::new(client, Arc::new(cloud), clock, options)
+    }
+
+    /// Starts the controllers.
+    pub fn run(&mut self) {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let ctx = Arc::clone(&self.ctx);
+        let task = tokio::spawn(async move {
+            karpenter_control::run(ctx, async {
+                let _ = stopped.await;
+            })
+            .await;
+        });
+        self.running = Some((stop, task));
+    }
+
+    /// Stops the controllers and forgets everything they knew, as a restart does.
+    pub async fn restart(&mut self) {
+        if let Some((stop, task)) = self.running.take() {
+            let _ = stop.send(());
+            task.await.unwrap();
+        }
+        self.ctx = Self::ctx(&self.server, self.ctx.clock);
+        self.run();
+    }
+
+    /// A pool that is ready, with changes to its spec.
+    pub async fn pool(&self, name: &str, changes: Value) -> NodePool {
+        let mut manifest = json!({
+            "apiVersion": "karpenter.sh/v1",
+            "kind": "NodePool",
+            "metadata": { "name": name },
+            "spec": {
+                "template": { "spec": {
+                    "nodeClassRef": {
+                        "group": "karpenter.kwok.sh",
+                        "kind": "KWOKNodeClass",
+                        "name": "default",
+                    },
+                    "requirements": [],
+                } },
+                "disruption": { "consolidateAfter": "30s", "budgets": [{ "nodes": "100%" }] },
+            },
+        });
+        merge(&mut manifest["spec"], changes);
+        let pools: Api<NodePool> = Api::all(self.client.clone());
+        let pool: NodePool = serde_json::from_value(manifest).unwrap();
+        pools.create(&PostParams::default(), &pool).await.unwrap();
+        self.pool_ready(name, "True").await
+    }
+
+    /// Sets the pool's readiness, as its controller would.
+    pub async fn pool_ready(&self, name: &str, status: &str) -> NodePool {
+        let pools: Api<NodePool> = Api::all(self.client.clone());
+        let condition = |kind: &str| {
+            json!({
+                "type": kind, "status": status, "reason": kind, "message": "",
+                "lastTransitionTime": EPOCH, "observedGeneration": 1,
+            })
+        };
+        let conditions = ["ValidationSucceeded", "NodeClassReady", "Ready"]
+            .map(condition)
+            .to_vec();
+        let patch = json!({ "status": { "conditions": conditions } });
+        pools
+            .patch_status(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap()
+    }
+
+    /// A pod that the scheduler has found no place for.
+    pub async fn pending(&self, name: &str, cpu: &str, changes: Value) -> core::Pod {
+        let mut manifest = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": { "name": name, "namespace": "default" },
+            "spec": { "containers": [{
+                "name": "main", "image": "main",
+                "resources": { "requests": { "cpu": cpu, "memory": "128Mi" } },
+            }] },
+        });
+        merge(&mut manifest, changes);
+        let pods: Api<core::Pod> = Api::namespaced(self.client.clone(), "default");
+        let pod: core::Pod = serde_json::from_value(manifest).unwrap();
+        pods.create(&PostParams::default(), &pod).await.unwrap();
+        self.unschedulable(name).await
+    }
+
+    /// Marks a pod as the scheduler does when nothing fits.
+    pub async fn unschedulable(&self, name: &str) -> core::Pod {
+        let pods: Api<core::Pod> = Api::namespaced(self.client.clone(), "default");
+        let status = json!({ "status": { "phase": "Pending", "conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "no nodes available to schedule pods",
+        }] } });
+        pods.patch_status(name, &PatchParams::default(), &Patch::Strategic(status))
+            .await
+            .unwrap()
+    }
+
+    pub async fn claims(&self) -> Vec<NodeClaim> {
+        let claims: Api<NodeClaim> = Api::all(self.client.clone());
+        claims.list(&ListParams::default()).await.unwrap().items
+    }
+
+    pub async fn nodes(&self) -> Vec<Node> {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        nodes.list(&ListParams::default()).await.unwrap().items
+    }
+
+    /// Messages of events with a reason, in the order they were written.
+    pub async fn events(&self, reason: &str) -> Vec<String> {
+        let events: Api<core::Event> = Api::all(self.client.clone());
+        let mut events = events.list(&ListParams::default()).await.unwrap().items;
+        events.sort_by_key(|event| event.metadata.creation_timestamp.clone());
+        events
+            .into_iter()
+            .filter(|event| event.reason.as_deref() == Some(reason))
+            .filter_map(|event| event.message)
+            .collect()
+    }
+
+    /// Makes every node ready, as its kubelet would.
+    pub async fn make_nodes_ready(&self) {
+        let nodes: Api<core::Node> = Api::all(self.client.clone());
+        for node in self.nodes().await {
+            let status = json!({ "status": { "conditions": [{
+                "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "",
+            }] } });
+            let name = node.metadata.name.unwrap();
+            nodes
+                .patch_status(&name, &PatchParams::default(), &Patch::Strategic(status))
+                .await
+                .unwrap();
+            let taints = json!({ "spec": { "taints": node
+                .spec
+                .taints
+                .iter()
+                .filter(|taint| !taint.key.starts_with("node.kubernetes.io/"))
+                .collect::<Vec<_>>() } });
+            nodes
+                .patch(&name, &PatchParams::default(), &Patch::Merge(taints))
+                .await
+                .unwrap();
+        }
+    }
+
+    /// Binds a pod, as the scheduler would, and lets it run.
+    pub async fn bind(&self, pod: &str, node: &str) {
+        let pods: Api<core::Pod> = Api::namespaced(self.client.clone(), "default");
+        let binding = json!({
+            "apiVersion": "v1", "kind": "Binding",
+            "metadata": { "name": pod }, "target": { "kind": "Node", "name": node },
+        });
+        let _: Value = pods
+            .create_subresource("binding", pod, &PostParams::default(), &binding)
+            .await
+            .map(|answer: kube::core::Status| json!(answer.code))
+            .unwrap();
+        let status = json!({ "status": { "phase": "Running", "conditions": [
+            { "type": "PodScheduled", "status": "True" }, { "type": "Ready", "status": "True" },
+        ] } });
+        pods.patch_status(pod, &PatchParams::default(), &Patch::Strategic(status))
+            .await
+            .unwrap();
+    }
+
+    /// Removes a pod at once.
+    pub async fn delete_pod(&self, pod: &str) {
+        let pods: Api<core::Pod> = Api::namespaced(self.client.clone(), "default");
+        pods.delete(pod, &DeleteParams::default().grace_period(0))
+            .await
+            .unwrap();
+    }
+
+    /// Nodes that run one pod each, made the way the product makes them; returns their names. Takes
+    /// half a minute.
+    pub async fn busy_nodes(&self, count: usize) -> Vec<String> {
+        for index in 0..count {
+            // No two of these fit on the largest type.
+            self.pending(&format!("web-{index}"), "200", json!({}))
+                .await;
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        self.make_nodes_ready().await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let nodes: Vec<String> = self
+            .nodes()
+            .await
+            .into_iter()
+            .filter_map(|node| node.metadata.name)
+            .collect();
+        assert_eq!(nodes.len(), count, "{}", self.dump().await);
+        for (index, node) in nodes.iter().enumerate() {
+            self.bind(&format!("web-{index}"), node).await;
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        nodes
+    }
+
+    /// Names of nodes that are still there and stay.
+    pub async fn kept_nodes(&self) -> Vec<String> {
+        let nodes = self.nodes().await.into_iter();
+        nodes
+            .filter(|node| node.metadata.deletion_timestamp.is_none())
+            .filter_map(|node| node.metadata.name)
+            .collect()
+    }
+
+    /// Seconds since the world began.
+    pub fn seconds(&self) -> u64 {
+        self.start.elapsed().as_secs()
+    }
+
+    /// Everything worth knowing when a test fails.
+    pub async fn dump(&self) -> String {
+        let pools: Api<NodePool> = Api::all(self.client.clone());
+        let pools = pools.list(&ListParams::default()).await.unwrap().items;
+        let snapshot = self.ctx.mirror.snapshot(self.ctx.clock.now());
+        format!(
+            "{:#?}\nsettled {:?}\naside {:?} {:?}\npools {}\nclaims {}\nnodes {}",
+            self.server.write_log(),
+            self.ctx.settled(),
+            self.ctx.mirror.aside(),
+            snapshot.set_aside,
+            json!(pools),
+            json!(self.claims().await),
+            json!(self.nodes().await),
+        )
+    }
+
+    /// Waits until so many seconds have passed since the world began.
+    pub async fn at(&self, seconds: u64) {
+        tokio::time::sleep_until(self.start + Duration::from_secs(seconds)).await;
+    }
+}
+
+/// Merges like a merge patch, without removals.
+fn merge(target: &mut Value, changes: Value) {
+    if let Value::Object(changes) = changes {
+        for (key, value) in changes {
+            merge(&mut target[key], value);
+        }
+    } else if !changes.is_null() {
+        *target = changes;
+    }
+}
