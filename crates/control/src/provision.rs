@@ -79,8 +79,17 @@ fn subscribe(ctx: &Arc<Ctx>) {
     let (batcher, mirror) = (ctx.batcher.clone(), Arc::downgrade(&ctx.mirror));
     ctx.mirror.subscribe::<NodeClaim>(move |change| {
         let is_going = |claim: &Arc<NodeClaim>| claim.metadata.deletion_timestamp.is_some();
+        // One that never had a machine goes because there was none to be had: its pods wait for the
+        // next look, so that a provider that has nothing left is not asked every second.
+        let had_machine = |claim: &Arc<NodeClaim>| {
+            let status = claim.status.as_ref();
+            status.is_some_and(|status| status.provider_id.is_some())
+        };
         let goes = change.new.as_ref().is_none_or(is_going)
-            && change.old.as_ref().is_some_and(|old| !is_going(old));
+            && change
+                .old
+                .as_ref()
+                .is_some_and(|old| !is_going(old) && had_machine(old));
         if goes
             && mirror
                 .upgrade()
@@ -121,7 +130,7 @@ async fn rounds(ctx: Arc<Ctx>) {
             () = ctx.batcher.wait(ctx.options.batch_idle, ctx.options.batch_max) => {}
             () = sleep_until(retry) => {
                 let is_old_news = last_generation == Some(ctx.mirror.generation());
-                if is_old_news || !ctx.mirror.has_waiting_pods() {
+                if is_old_news || !ctx.mirror.has_waiting_pods() && !ctx.mirror.has_leaving_nodes() {
                     continue;
                 }
             }
@@ -184,11 +193,11 @@ async fn round(ctx: &Arc<Ctx>) -> Outcome {
         })
         .await;
     let is_created = create_claims(ctx, &snapshot, generation, &answer.plan).await;
-    nominate(ctx, &snapshot, &answer.plan, now);
+    let is_lasting = nominate(ctx, &snapshot, &answer.plan, now);
     report(ctx, &snapshot, &answer);
     Outcome {
         generation,
-        is_provisional: !is_created || !answer.plan.bindings.is_empty(),
+        is_provisional: !is_created || !is_lasting,
     }
 }
 
@@ -301,17 +310,30 @@ fn exceeded(snapshot: &Snapshot, pool: PoolId) -> Option<String> {
         .map(|(resource, _)| snapshot.vocabulary.resource_name(resource).to_string())
 }
 
-/// Keeps existing nodes for the pods that were placed on them, and tells about it.
-fn nominate(ctx: &Ctx, snapshot: &Snapshot, plan: &Plan, now: Timestamp) {
+/// Keeps places that exist for the pods that were put there, and tells about it. True if each of them
+/// is a claim that is still to become a node: there pods are expected until it has, as they are on
+/// the claims of this round; an ordinary node is kept for a while only.
+fn nominate(ctx: &Ctx, snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> bool {
     let until = now
         .checked_add(ctx.options.nomination_window())
         .unwrap_or(now);
-    for (pod, node) in &plan.bindings {
-        if let Some(provider_id) = &snapshot.nodes[*node].provider_id {
-            ctx.mirror.nominate(provider_id, until);
+    let mut is_lasting = true;
+    for (pod, id) in &plan.bindings {
+        let node = &snapshot.nodes[*id];
+        let claim = node.claim.as_ref().filter(|_| !node.initialized);
+        if let Some(claim) = claim {
+            let pod = &snapshot.pods[*pod];
+            ctx.mirror
+                .expect(&claim.name, [Key::new(&*pod.namespace, &*pod.name)]);
+        } else {
+            is_lasting = false;
+            if let Some(provider_id) = &node.provider_id {
+                ctx.mirror.nominate(provider_id, until);
+            }
         }
-        place(ctx, snapshot, *pod, &target(snapshot, *node));
+        place(ctx, snapshot, *pod, &target(snapshot, *id));
     }
+    is_lasting
 }
 
 /// `nodeclaim/<name>, node/<name>`, or whichever exists.
@@ -341,10 +363,15 @@ fn place(ctx: &Ctx, snapshot: &Snapshot, pod: PodId, target: &str) {
     );
     ctx.events.publish(event.limited());
     let pod = &snapshot.pods[pod];
-    ctx.decisions.tell(Decision::Placed {
-        pod: pod.display_name(),
-        target: target.to_owned(),
-    });
+    if ctx
+        .status
+        .places(Key::new(&*pod.namespace, &*pod.name), target)
+    {
+        ctx.decisions.tell(Decision::Placed {
+            pod: pod.display_name(),
+            target: target.to_owned(),
+        });
+    }
 }
 
 fn reference(snapshot: &Snapshot, pod: PodId) -> ObjectReference {
@@ -402,6 +429,7 @@ fn report(ctx: &Ctx, snapshot: &Snapshot, answer: &Answer) {
     for (pool, by_min_values) in pools_without_types {
         no_types(ctx, &snapshot.pools[*pool].name, *by_min_values);
     }
+    ctx.status.retain_placed(|pod| ctx.mirror.is_waiting(pod));
     for (pod, reason) in ctx.status.round_ends(refused) {
         warn!(pod = %pod, error = reason, "could not schedule pod");
         ctx.decisions.tell(Decision::Refused {

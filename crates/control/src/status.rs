@@ -23,6 +23,8 @@ struct Inner {
     rounds: u64,
     computing: bool,
     refused: BTreeMap<Key, Refused>,
+    /// Where pods were told to go and are not yet.
+    placed: BTreeMap<Key, String>,
     commands: usize,
 }
 
@@ -56,6 +58,17 @@ impl Status {
 
     pub(crate) fn round_begins(&self) {
         self.lock().computing = true;
+    }
+
+    /// Remembers where a pod shall go. True if that is news.
+    pub(crate) fn places(&self, pod: Key, target: &str) -> bool {
+        let mut inner = self.lock();
+        inner.placed.insert(pod, target.to_owned()).as_deref() != Some(target)
+    }
+
+    /// Forgets pods that have arrived or are gone.
+    pub(crate) fn retain_placed(&self, is_waiting: impl Fn(&Key) -> bool) {
+        self.lock().placed.retain(|pod, _| is_waiting(pod));
     }
 
     /// Stores the refusals of a round and returns those that were not known before.

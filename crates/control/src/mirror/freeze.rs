@@ -125,10 +125,13 @@ impl State {
         let mut problems = self.undecoded();
         let (sources, mut lost) = self.join();
         problems.append(&mut lost);
+        let readable_pools: Vec<_> = keyed(&self.pools)
+            .into_iter()
+            .filter(|(key, _)| !self.is_aside("NodePool", key))
+            .collect();
         let Self {
             cache,
             lowering,
-            pools,
             daemons,
             budgets,
             pods,
@@ -138,7 +141,7 @@ impl State {
         } = self;
         let pools_lowered = lower_all(
             &mut cache.pools,
-            keyed(pools),
+            readable_pools,
             Arc::ptr_eq,
             |pool| lowering.pool(pool),
             &mut problems,

@@ -38,6 +38,9 @@ pub trait Mirrored: Clone + Debug + Send + Sync + Sized + 'static {
     /// What is kept of this object. Called with the picture as it is before the change.
     #[doc(hidden)]
     fn keep(state: &mut State, object: &Arc<Self>) -> Self::Kept;
+    /// Whether decisions cannot tell the two states apart.
+    #[doc(hidden)]
+    fn is_alike(old: &Self::Kept, new: &Self) -> bool;
     /// Brings what is derived from the kind up to date.
     #[doc(hidden)]
     fn changed(state: &mut State, change: &Change<Self::Kept>);
@@ -56,7 +59,7 @@ pub trait Written: Mirrored + Resource<DynamicType = ()> + DeserializeOwned {
 }
 
 macro_rules! kept_whole {
-    ($kind:ident, $field:ident, $changed:expr) => {
+    ($kind:ident { $($part:ident),* }, $field:ident, $changed:expr) => {
         impl Mirrored for $kind {
             type Kept = Arc<$kind>;
             const NAME: &'static str = stringify!($kind);
@@ -66,6 +69,10 @@ macro_rules! kept_whole {
             }
             fn keep(_: &mut State, object: &Arc<Self>) -> Self::Kept {
                 Arc::clone(object)
+            }
+            fn is_alike(old: &Self::Kept, new: &Self) -> bool {
+                same_metadata(&old.metadata, &new.metadata)
+                    $(&& old.$part == new.$part)*
             }
             fn changed(state: &mut State, change: &Change<Self::Kept>) {
                 let changed: fn(&mut State, &Change<Self::Kept>) = $changed;
@@ -101,6 +108,17 @@ macro_rules! written {
     };
 }
 
+/// Whether both say the same but for the resource version.
+fn same_metadata(left: &ObjectMeta, right: &ObjectMeta) -> bool {
+    left.uid == right.uid
+        && left.generation == right.generation
+        && left.labels == right.labels
+        && left.annotations == right.annotations
+        && left.deletion_timestamp == right.deletion_timestamp
+        && left.finalizers == right.finalizers
+        && left.owner_references == right.owner_references
+}
+
 /// A claim that is ready, deleted or gone expects no more pods.
 fn claim_changed(state: &mut State, change: &Change<Arc<NodeClaim>>) {
     let window = state.nomination_window;
@@ -116,11 +134,11 @@ fn daemon_changed(state: &mut State, change: &Change<Arc<DaemonSet>>) {
     }
 }
 
-kept_whole!(NodePool, pools, |_, _| {});
-kept_whole!(NodeClaim, claims, claim_changed);
-kept_whole!(Node, nodes, |_, _| {});
-kept_whole!(DaemonSet, daemons, daemon_changed);
-kept_whole!(PodDisruptionBudget, budgets, |_, _| {});
+kept_whole!(NodePool { spec, status }, pools, |_, _| {});
+kept_whole!(NodeClaim { spec, status }, claims, claim_changed);
+kept_whole!(Node { spec, status }, nodes, |_, _| {});
+kept_whole!(DaemonSet { spec }, daemons, daemon_changed);
+kept_whole!(PodDisruptionBudget { spec, status }, budgets, |_, _| {});
 written!(NodePool, cluster);
 written!(NodeClaim, cluster);
 written!(Node, cluster);
@@ -185,6 +203,9 @@ impl Mirrored for Pod {
             keep_newest(state, object);
         }
         Arc::new(PodEntry::new(object, lowered))
+    }
+    fn is_alike(_: &Self::Kept, _: &Self) -> bool {
+        false
     }
     fn changed(state: &mut State, change: &Change<Self::Kept>) {
         state
@@ -293,6 +314,9 @@ impl Mirrored for NodeClass {
     }
     fn keep(_: &mut State, object: &Arc<Self>) -> Self::Kept {
         Arc::clone(object)
+    }
+    fn is_alike(old: &Self::Kept, new: &Self) -> bool {
+        same_metadata(&old.metadata, &new.metadata) && old.conditions == new.conditions
     }
     fn changed(_: &mut State, _: &Change<Self::Kept>) {}
     fn objects(state: &State) -> &Objects<Self::Kept> {

@@ -18,7 +18,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use karpenter_api::{NodeClaim, NodePool, objects::Node};
+use karpenter_api::{NodeClaim, NodePool, labels, objects::Node};
 use karpenter_plan::{CatalogFeed, Lowering, Snapshot, WellKnown};
 
 pub use kinds::{Mirrored, NodeClass, PodEntry, Written};
@@ -91,7 +91,14 @@ impl Mirror {
             }
             let kept = K::keep(&mut state, object);
             let change = K::objects_mut(&mut state).apply(object.key(), object.metadata(), kept);
-            state.generation += 1;
+            // A heartbeat is no news to any decision.
+            if !change
+                .old
+                .as_ref()
+                .is_some_and(|old| K::is_alike(old, object))
+            {
+                state.generation += 1;
+            }
             K::changed(&mut state, &change);
             change
         };
@@ -210,6 +217,21 @@ impl Mirror {
             .waiting
             .iter()
             .any(|pod| state.intent.claim_of(pod).is_none())
+    }
+
+    /// True if a pod waits for a node that we may make.
+    pub fn is_waiting(&self, pod: &Key) -> bool {
+        self.read().waiting.contains(pod)
+    }
+
+    /// True if any node is being emptied, so that its pods need another place.
+    pub fn has_leaving_nodes(&self) -> bool {
+        let disrupted = labels::taints::disrupted();
+        let state = self.read();
+        state
+            .nodes
+            .values()
+            .any(|node| node.spec.taints.iter().any(|t| t.matches(&disrupted)))
     }
 
     /// The claim that was made for a pod which is not bound yet.
