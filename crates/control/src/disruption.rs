@@ -38,6 +38,8 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(1);
 /// Steps of one command in a row; a command that is not through by then waits for its next look.
 const STEPS_AT_ONCE: usize = 8;
+/// How often an unfinished start is looked at.
+const READINESS: Duration = Duration::from_millis(10);
 const POOL_WINDOW: Duration = Duration::from_mins(1);
 const UNCONSOLIDATABLE_WINDOW: Duration = Duration::from_mins(15);
 
@@ -56,12 +58,13 @@ struct Memory {
 
 async fn rounds(ctx: Arc<Ctx>) {
     let mut memory = Memory::default();
-    let mut next_round = Instant::now() + INTERVAL;
+    // The first look comes at once: it takes back what a process before this one has left.
+    let mut next_round = Instant::now();
     loop {
         let next_step = next_look(&ctx, &memory.commands);
         sleep_until(next_step.map_or(next_round, |step| step.min(next_round))).await;
         if !ctx.mirror.is_ready() {
-            next_round = Instant::now() + WAIT;
+            next_round = Instant::now() + READINESS;
             continue;
         }
         let finished = progress(&ctx, &mut memory).await;

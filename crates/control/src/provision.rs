@@ -122,15 +122,24 @@ fn is_ready(pool: &NodePool) -> bool {
 
 /// Rounds for ever.
 async fn rounds(ctx: Arc<Ctx>) {
+    let open_window = || {
+        Box::pin(
+            ctx.batcher
+                .wait(ctx.options.batch_idle, ctx.options.batch_max),
+        )
+    };
+    // The window outlives a look at the clock: dropping it would lose the triggers it has counted.
+    let mut window = open_window();
     let mut last_generation = None;
     loop {
         let retry = Instant::now() + RETRY;
         tokio::select! {
             biased;
-            () = ctx.batcher.wait(ctx.options.batch_idle, ctx.options.batch_max) => {}
+            () = &mut window => window = open_window(),
             () = sleep_until(retry) => {
                 let is_old_news = last_generation == Some(ctx.mirror.generation());
-                if is_old_news || !ctx.mirror.has_waiting_pods() && !ctx.mirror.has_leaving_nodes() {
+                let waits = || ctx.mirror.has_waiting_pods() || ctx.mirror.has_leaving_nodes();
+                if ctx.batcher.is_open() || is_old_news || !waits() {
                     continue;
                 }
             }
@@ -180,6 +189,7 @@ async fn round(ctx: &Arc<Ctx>) -> Outcome {
         .computing
         .run(move || {
             let (plan, report) = schedule::schedule(&world, &options);
+            debug_assert_eq!(karpenter_plan::check(&world, &plan, &report), Ok(()));
             let refusals = report
                 .unplaced
                 .iter()

@@ -130,7 +130,8 @@ async fn follow<K, Raw>(
     Raw: ResourceExt + Debug,
 {
     let mirror = &ctx.mirror;
-    let mut seen = BTreeSet::new();
+    // What the listing under way has held so far.
+    let mut seen: Option<BTreeSet<Key>> = None;
     let mut failures = 0_u32;
     futures::pin_mut!(events);
     while let Some(event) = events.next().await {
@@ -150,24 +151,27 @@ async fn follow<K, Raw>(
         let event = event.modify(|object| object.managed_fields_mut().clear());
         match event {
             Event::Init => {
-                seen.clear();
+                seen = Some(BTreeSet::new());
                 mirror.begin_list::<K>();
             }
             Event::InitApply(raw) | Event::Apply(raw) => match decode(raw) {
                 Ok(object) => {
-                    seen.insert(object.key());
+                    if let Some(seen) = &mut seen {
+                        seen.insert(object.key());
+                    }
                     mirror.accept::<K>(&object.key());
                     mirror.apply(object);
                 }
                 Err(Undecoded { key, pool, error }) => {
                     warn!(kind, %key, %error, "object does not decode and is set aside");
-                    seen.insert(key.clone());
+                    if let Some(seen) = &mut seen {
+                        seen.insert(key.clone());
+                    }
                     mirror.set_aside::<K>(key, pool, error);
                 }
             },
             Event::InitDone => {
-                mirror.end_list::<K>(&seen);
-                seen.clear();
+                mirror.end_list::<K>(&seen.take().unwrap_or_default());
             }
             Event::Delete(raw) => {
                 let uid = raw.uid().unwrap_or_default();

@@ -28,13 +28,13 @@ async fn an_empty_node_goes_after_its_quiet_time_and_the_hold() {
     let emptied = world.seconds();
     // 30 s of quiet and 15 s of hold.
     world.at(emptied + 44).await;
-    assert_eq!(world.kept_nodes().await, nodes, "disruption/E10");
+    world
+        .check("disruption/E10", world.kept_nodes().await == nodes)
+        .await;
     world.at(emptied + 60).await;
-    assert!(
-        world.kept_nodes().await.is_empty(),
-        "disruption/E1 {}",
-        world.dump().await
-    );
+    world
+        .check("disruption/E1", world.kept_nodes().await.is_empty())
+        .await;
     world.at(emptied + 120).await;
     assert!(world.nodes().await.is_empty() && world.claims().await.is_empty());
     assert_eq!(world.events("DisruptionTerminating").await.len(), 2);
@@ -46,11 +46,13 @@ async fn a_node_that_never_consolidates_stays() {
     let (world, nodes) = busy(1, never).await;
     world.delete_pod("web-0").await;
     world.at(3600).await;
-    assert_eq!(world.kept_nodes().await, nodes, "disruption/E2");
+    world
+        .check("disruption/E2", world.kept_nodes().await == nodes)
+        .await;
 }
 
 /// Two empty nodes, pods bound to the first `bound` of them during the hold; how many stay.
-async fn churn(bound: usize) -> usize {
+async fn churn(row: &str, bound: usize) {
     let (world, nodes) = busy(2, json!({})).await;
     for index in 0..2 {
         world.delete_pod(&format!("web-{index}")).await;
@@ -66,18 +68,15 @@ async fn churn(bound: usize) -> usize {
     }
     world.at(emptied + 70).await;
     let kept = world.kept_nodes().await;
-    assert!(
-        nodes[..bound].iter().all(|node| kept.contains(node)),
-        "{kept:?}"
-    );
-    kept.len()
+    let stay = nodes[..bound].iter().all(|node| kept.contains(node));
+    world.check(row, stay && kept.len() == bound).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_comes_during_the_hold_keeps_its_node() {
-    assert_eq!(churn(0).await, 0);
-    assert_eq!(churn(1).await, 1, "disruption/E7");
-    assert_eq!(churn(2).await, 2, "disruption/E8");
+    churn("no pod comes", 0).await;
+    churn("disruption/E7", 1).await;
+    churn("disruption/E8", 2).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,12 +88,9 @@ async fn a_budget_limits_how_many_go_at_once() {
     }
     let emptied = world.seconds();
     world.at(emptied + 56).await;
-    assert_eq!(
-        world.kept_nodes().await.len(),
-        7,
-        "disruption/B1 {}",
-        world.dump().await
-    );
+    world
+        .check("disruption/B1", world.kept_nodes().await.len() == 7)
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,11 +120,9 @@ async fn traces_that_nobody_remembers_are_removed() {
     world.restart().await;
     world.at(world.seconds() + 30).await;
     let node = nodes.get(&names[0]).await.unwrap();
-    assert!(
-        node.spec.taints.is_empty(),
-        "disruption/Q9 {:?}",
-        node.spec.taints
-    );
+    world
+        .check("disruption/Q9", node.spec.taints.is_empty())
+        .await;
     let conditions = claims
         .get(&name)
         .await

@@ -84,7 +84,9 @@ async fn without_a_ready_pool_nothing_is_created_and_a_pool_that_becomes_ready_s
     world.at(5).await;
     world.pending("web", "1", json!({})).await;
     world.at(60).await;
-    assert!(world.claims().await.is_empty(), "scheduling/E15");
+    world
+        .check("scheduling/E15", world.claims().await.is_empty())
+        .await;
     assert!(world.events("FailedScheduling").await.is_empty());
     world.pool("default", json!({})).await;
     world.at(64).await;
@@ -99,11 +101,13 @@ async fn a_static_pool_serves_no_pods() {
     world.at(5).await;
     world.pending("web", "1", json!({})).await;
     world.at(30).await;
-    assert!(world.claims().await.is_empty(), "scheduling/E16");
+    world
+        .check("scheduling/E16", world.claims().await.is_empty())
+        .await;
     world.pool("dynamic", json!({})).await;
     world.at(40).await;
     let claims = world.claims().await;
-    assert_eq!(claims.len(), 1, "scheduling/E17");
+    world.check("scheduling/E17", claims.len() == 1).await;
     assert!(
         claims[0]
             .metadata

@@ -62,8 +62,8 @@ impl Mirror {
 
     /// Calls `subscriber` with each change of a kind from here on.
     ///
-    /// It is called where the change is applied, so it may add keys to queues and wake tasks, read
-    /// the mirror, and nothing that takes time.
+    /// It is called where the change is applied, so it may add keys to queues, wake tasks and read the
+    /// mirror. It must not change the mirror, and do nothing that takes time.
     pub fn subscribe<K: Mirrored>(
         &self,
         subscriber: impl Fn(&Change<K::Kept>) + Send + Sync + 'static,

@@ -306,6 +306,16 @@ impl World {
         self.start.elapsed().as_secs()
     }
 
+    /// A row of the specification holds, or the test fails with everything worth knowing.
+    pub async fn check(&self, row: &str, holds: bool) {
+        assert!(
+            holds,
+            "{row} at {} s: {}",
+            self.seconds(),
+            self.dump().await
+        );
+    }
+
     /// Everything worth knowing when a test fails.
     pub async fn dump(&self) -> String {
         let pools: Api<NodePool> = Api::all(self.client.clone());

@@ -1,0 +1,202 @@
+//! The picture does not depend on the order in which it was told.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod world;
+
+use karpenter_api::{
+    NodePool,
+    objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
+};
+use karpenter_control::mirror::{Mirror, Mirrored};
+use karpenter_plan::{node_claim, schedule};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use world::World;
+
+/// Objects as a watch would tell of them, some of them twice: the older state may come last.
+fn objects() -> Vec<Value> {
+    let mut objects = Vec::new();
+    for (index, weight) in [("a", 10), ("b", 20), ("c", 10)] {
+        objects.push(json!({
+            "kind": "NodePool",
+            "metadata": { "name": index, "uid": index, "resourceVersion": "10", "generation": 1 },
+            "spec": { "weight": weight, "template": { "spec": {
+                "nodeClassRef": {
+                    "group": "karpenter.kwok.sh", "kind": "KWOKNodeClass", "name": "default",
+                },
+                "requirements": [
+                    { "key": "example.com/team", "operator": "In", "values": [index, "x"] },
+                ],
+            } }, "disruption": {} },
+            "status": { "conditions": [{
+                "type": "Ready", "status": "True", "reason": "Ready", "message": "",
+                "lastTransitionTime": world::EPOCH,
+            }] },
+        }));
+    }
+    for index in 0..6 {
+        objects.push(json!({
+            "kind": "Node",
+            "metadata": {
+                "name": format!("node-{index}"), "uid": format!("node-{index}"),
+                "resourceVersion": "20",
+                "labels": { "example.com/rack": format!("r{index}") },
+            },
+            "spec": {},
+            "status": {
+                "allocatable": { "cpu": "4", "memory": "8Gi", "pods": "10" },
+                "conditions": [{ "type": "Ready", "status": "True" }],
+            },
+        }));
+    }
+    objects.push(json!({
+        "kind": "DaemonSet",
+        "metadata": { "name": "agent", "namespace": "default", "resourceVersion": "30" },
+        "spec": { "template": { "spec": { "containers": [{
+            "name": "main", "resources": { "requests": { "cpu": "100m" } },
+        }] } } },
+    }));
+    objects.push(json!({
+        "kind": "PodDisruptionBudget",
+        "metadata": { "name": "all", "namespace": "default", "resourceVersion": "31" },
+        "spec": { "minAvailable": 1, "selector": {} },
+    }));
+    for index in 0..60 {
+        let selector = match index % 4 {
+            0 => json!({ "example.com/team": "x" }),
+            1 => json!({ "example.com/rack": format!("r{}", index % 6) }),
+            2 => json!({ "kubernetes.io/arch": "arm64" }),
+            _ => json!({}),
+        };
+        let pod = |version: u32, node: Option<&str>| {
+            json!({
+                "kind": "Pod",
+                "metadata": {
+                    "name": format!("web-{index}"), "namespace": "default",
+                    "uid": format!("web-{index}"), "resourceVersion": version.to_string(),
+                    "creationTimestamp": world::EPOCH,
+                },
+                "spec": { "nodeName": node, "nodeSelector": selector, "containers": [{
+                    "name": "main",
+                    "resources": { "requests": { "cpu": format!("{}m", 100 + 37 * index) } },
+                }] },
+                "status": { "phase": "Pending", "conditions": [{
+                    "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                }] },
+            })
+        };
+        objects.push(pod(40, None));
+        if index % 5 == 0 {
+            objects.push(pod(41, Some("node-0")));
+        }
+    }
+    objects
+}
+
+fn tell<K: Mirrored + DeserializeOwned>(mirror: &Mirror, object: &Value) {
+    mirror.apply(serde_json::from_value::<K>(object.clone()).unwrap());
+}
+
+/// A shuffle that is the same for the same seed.
+fn shuffled(mut objects: Vec<Value>, mut seed: u64) -> Vec<Value> {
+    for index in (1..objects.len()).rev() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let other = usize::try_from(seed >> 33).unwrap() % (index + 1);
+        objects.swap(index, other);
+    }
+    objects
+}
+
+/// What a round makes of the objects, told in this order.
+async fn round(world: &World, objects: &[Value]) -> String {
+    let mirror = Mirror::new(world.ctx.cloud.well_known());
+    for object in objects {
+        match object["kind"].as_str().unwrap() {
+            "NodePool" => tell::<NodePool>(&mirror, object),
+            "Node" => tell::<Node>(&mirror, object),
+            "DaemonSet" => tell::<DaemonSet>(&mirror, object),
+            "PodDisruptionBudget" => tell::<PodDisruptionBudget>(&mirror, object),
+            _ => tell::<Pod>(&mirror, object),
+        }
+    }
+    for pool in mirror.all::<NodePool>() {
+        let feed = world.ctx.cloud.catalog(&pool).await.unwrap();
+        mirror.set_catalog(pool.metadata.name.as_deref().unwrap(), Ok(feed));
+    }
+    let snapshot = mirror.snapshot(world::EPOCH.parse().unwrap());
+    let (plan, report) = schedule::schedule(&snapshot, &schedule::Options::default());
+    karpenter_plan::check(&snapshot, &plan, &report).unwrap();
+    let bindings: Vec<_> = plan
+        .bindings
+        .iter()
+        .map(|(pod, node)| json!([&*snapshot.pods[*pod].name, &*snapshot.nodes[*node].name]))
+        .collect();
+    let claims: Vec<_> = plan
+        .claims
+        .iter()
+        .map(|claim| node_claim(&snapshot, claim))
+        .collect();
+    let refused: Vec<_> = report
+        .unplaced
+        .iter()
+        .map(|(pod, why)| json!([&*snapshot.pods[*pod].name, why.message(&snapshot, *pod)]))
+        .collect();
+    json!({ "bindings": bindings, "claims": claims, "refused": refused }).to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_order_of_events_gives_the_same_plan() {
+    let world = World::new().await;
+    let expected = round(&world, &objects()).await;
+    assert!(
+        expected.contains("node-1") && expected.contains("NodeClaim"),
+        "{expected}"
+    );
+    for seed in 1..20 {
+        assert_eq!(
+            round(&world, &shuffled(objects(), seed)).await,
+            expected,
+            "seed {seed}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_new_is_nothing_to_do() {
+    let world = World::new().await;
+    let mirror = Mirror::new(world.ctx.cloud.well_known());
+    let node = |version: &str, heartbeat: &str| -> Node {
+        serde_json::from_value(json!({
+            "metadata": { "name": "a", "uid": "1", "resourceVersion": version },
+            "status": { "conditions": [{
+                "type": "Ready", "status": "True", "lastHeartbeatTime": heartbeat,
+            }] },
+        }))
+        .unwrap()
+    };
+    mirror.apply(node("1", "2026-01-01T00:00:00Z"));
+    let before = mirror.generation();
+    let snapshot = mirror.snapshot(world::EPOCH.parse().unwrap());
+    assert!(
+        mirror.apply(node("2", "2026-01-01T00:00:10Z")),
+        "the newer version is kept"
+    );
+    assert_eq!(
+        mirror.generation(),
+        before,
+        "a heartbeat changes no decision"
+    );
+    let again = mirror.snapshot(world::EPOCH.parse().unwrap());
+    assert!(std::sync::Arc::ptr_eq(&snapshot, &again));
+    let version = mirror
+        .named::<Node>("a")
+        .unwrap()
+        .metadata
+        .resource_version
+        .clone();
+    assert_eq!(
+        version.as_deref(),
+        Some("2"),
+        "writes are locked on the newest version"
+    );
+}
