@@ -101,7 +101,8 @@ pub(super) fn violations(view: &View<'_>, plan: &Plan, report: &Report) -> Vec<V
         (!is_founded).then_some(Violation::SkipUnfounded(pod))
     }));
     let has_pools = snapshot.pools.values().any(|pool| pool.is_dynamic());
-    if !has_pools && placed(plan).next().is_some() || report.no_pools == has_pools {
+    let is_placed_nowhere = !has_pools && placed(plan).next().is_some();
+    if is_placed_nowhere || (report.no_pools && has_pools) {
         violations.push(Violation::NoPools);
     }
     violations
@@ -118,8 +119,9 @@ fn standing(view: &View<'_>, id: PodId) -> Standing {
     if pod.is_provisionable() || view.displaced.contains(&id) {
         return Standing::Waits;
     }
-    let is_leaving = snapshot.bound[id].is_some_and(|node| snapshot.nodes[node].marked);
-    if !is_leaving || !pod.is_reschedulable() {
+    let is_leaving = snapshot.bound[id]
+        .is_some_and(|node| snapshot.nodes[node].marked && !view.gone.contains(node));
+    if !is_leaving || pod.is_terminal() || !pod.is_reschedulable() {
         return Standing::Content;
     }
     if pod.is_disruptable(snapshot.now) && !is_fully_blocked(snapshot, pod) {

@@ -28,6 +28,9 @@ pub(super) fn violations(view: &View<'_>, plan: &Plan, kinds: &Kinds<'_>) -> Vec
     violations
 }
 
+/// One node, in the thousandths that resources are counted in.
+const ONE: i64 = 1000;
+
 /// What each pool's limits leave beside the nodes that stay.
 fn remaining(view: &View<'_>) -> IdVec<PoolId, Resources> {
     let snapshot = view.base;
@@ -67,6 +70,7 @@ fn limit_violations(
             violations.push(Violation::Limit(index, resource));
         }
     }
+    largest.set(ResourceId::NODES, ONE);
     left.subtract_present(&largest);
     violations
 }
