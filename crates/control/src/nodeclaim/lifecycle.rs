@@ -38,11 +38,8 @@ use crate::{
     nodepool::outcomes::Outcomes,
     queue::{self, Failure, Next, Policy, Queue},
     termination,
-    upkeep::{listed, touched},
+    upkeep::{Pace, listed, touched},
 };
-
-/// How soon a provider is asked again whether an instance has ended.
-const INSTANCE_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the controller keeps between looks.
 struct Lifecycle {
@@ -50,6 +47,7 @@ struct Lifecycle {
     answers: Answers,
     limits: Limits,
     outcomes: Arc<Outcomes>,
+    pace: Pace,
 }
 
 /// The controller, subscribed to claims and to the nodes they become.
@@ -60,6 +58,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>, outcomes: &Arc<Outcomes>) -> Vec<Task> {
         answers: Answers::default(),
         limits: Limits::default(),
         outcomes: Arc::clone(outcomes),
+        pace: Pace::default(),
     });
     {
         let (queue, lifecycle) = (queue.clone(), Arc::clone(&lifecycle));
@@ -387,6 +386,10 @@ impl Lifecycle {
         facts: &finalize::Facts,
         provider_id: &str,
     ) -> Result<Next, Failure> {
+        let uid = claim.metadata.uid.as_deref().unwrap_or_default();
+        if let Some(until) = self.pace.until(uid, self.ctx.clock.now()) {
+            return Ok(Next::At(until));
+        }
         // The mirror may lag behind, and a machine does not come back: the node is asked for live.
         if let Some(node) = claim
             .status
@@ -411,9 +414,11 @@ impl Lifecycle {
             .map_err(Failure::new)?
         {
             Termination::Accepted => {
-                let wanted = termination::node::terminating(claim, self.ctx.clock.now());
+                let now = self.ctx.clock.now();
+                let again = self.pace.asked(uid, now);
+                let wanted = termination::node::terminating(claim, now);
                 match write::status(&self.ctx, claim, &wanted).await {
-                    Ok(_) => Ok(Next::After(INSTANCE_PAUSE)),
+                    Ok(_) => Ok(Next::At(again)),
                     Err(error) => write::again(error),
                 }
             }

@@ -67,11 +67,13 @@ impl Evictor {
         (evictor, task)
     }
 
-    /// Evicts a pod from its node, sooner or later.
-    pub(crate) fn add(&self, key: &PodKey, node: &str) {
-        if self.lock().insert(key.clone(), node.to_owned()).is_none() {
+    /// Evicts a pod from its node, sooner or later. False if that is under way already.
+    pub(crate) fn add(&self, key: &PodKey, node: &str) -> bool {
+        let new = self.lock().insert(key.clone(), node.to_owned()).is_none();
+        if new {
             self.queue.add(key.clone());
         }
+        new
     }
 
     async fn reconcile(&self, ctx: &Ctx, key: &PodKey) -> Result<Next, Failure> {

@@ -26,11 +26,9 @@ use crate::{
     events::Event,
     nodeclaim::write,
     queue::{self, Failure, Next, Policy, Queue},
-    upkeep::{listed, touched},
+    upkeep::{Pace, listed, touched},
 };
 
-/// How soon a provider is asked again whether an instance has ended.
-const INSTANCE_PAUSE: Duration = Duration::from_secs(5);
 /// How soon a node whose pods are waited for is looked at again. Pods that go wake it earlier; this
 /// is for what only time brings, such as a pod that gets stuck or a machine that is lost meanwhile.
 const DRAIN_PAUSE: SignedDuration = SignedDuration::from_secs(10);
@@ -79,7 +77,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>, evictor: Evictor) -> Vec<Task> {
             }
         });
     }
-    let ctx = Arc::clone(ctx);
+    let (ctx, pace) = (Arc::clone(ctx), Arc::new(Pace::default()));
     vec![Box::pin(async move {
         listed(&ctx).await;
         queue::run(
@@ -88,15 +86,15 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>, evictor: Evictor) -> Vec<Task> {
             ctx.clock,
             queue,
             |name| {
-                let (ctx, evictor) = (Arc::clone(&ctx), evictor.clone());
-                async move { reconcile(&ctx, &evictor, &name).await }
+                let (ctx, evictor, pace) = (Arc::clone(&ctx), evictor.clone(), Arc::clone(&pace));
+                async move { reconcile(&ctx, &evictor, &pace, &name).await }
             },
         )
         .await;
     })]
 }
 
-async fn reconcile(ctx: &Ctx, evictor: &Evictor, name: &str) -> Result<Next, Failure> {
+async fn reconcile(ctx: &Ctx, evictor: &Evictor, pace: &Pace, name: &str) -> Result<Next, Failure> {
     let Some(node) = ctx.mirror.named::<Node>(name) else {
         return Ok(Next::Wait);
     };
@@ -133,13 +131,14 @@ async fn reconcile(ctx: &Ctx, evictor: &Evictor, name: &str) -> Result<Next, Fai
         (Step::Wait | Step::AskInstance, _) => return Ok(Next::Wait),
         (Step::Pause(until), _) => return Ok(Next::At(until)),
         (Step::Drain { turn, waiting }, _) => {
-            for key in &turn {
-                evictor.add(key, name);
+            let new = turn.iter().filter(|key| evictor.add(key, name)).count();
+            // What was not asked to leave before has not failed to.
+            if new == 0 {
+                tell_waiting(ctx, &node, waiting);
             }
-            tell_waiting(ctx, &node, waiting);
             return Ok(Next::At(next_look(&pods, now)));
         }
-        (Step::Terminate, Some(claim)) => return terminate(ctx, &node, claim).await,
+        (Step::Terminate, Some(claim)) => return terminate(ctx, pace, &node, claim).await,
         (Step::DeleteClaim, Some(claim)) => effect::delete_by_uid(ctx, claim).await,
         (Step::Report(wanted), Some(claim)) => write::status(ctx, claim, &wanted).await.map(drop),
         (Step::Terminate | Step::DeleteClaim | Step::Report(_), None) => return Ok(Next::Wait),
@@ -157,7 +156,16 @@ async fn reconcile(ctx: &Ctx, evictor: &Evictor, name: &str) -> Result<Next, Fai
 }
 
 /// Ends the node's machine, and lets the node go once there is none.
-async fn terminate(ctx: &Ctx, node: &Node, claim: &NodeClaim) -> Result<Next, Failure> {
+async fn terminate(
+    ctx: &Ctx,
+    pace: &Pace,
+    node: &Node,
+    claim: &NodeClaim,
+) -> Result<Next, Failure> {
+    let uid = claim.metadata.uid.as_deref().unwrap_or_default();
+    if let Some(until) = pace.until(uid, ctx.clock.now()) {
+        return Ok(Next::At(until));
+    }
     // A machine does not come back, and the mirror may lag behind: the pods are asked for live.
     let name = node.metadata.name.as_deref().unwrap_or_default();
     let api: Api<Pod> = Api::all(ctx.client.clone());
@@ -170,9 +178,10 @@ async fn terminate(ctx: &Ctx, node: &Node, claim: &NodeClaim) -> Result<Next, Fa
     }
     match ctx.cloud.terminate(claim).await.map_err(Failure::new)? {
         Termination::Accepted => {
-            let wanted = node::terminating(claim, ctx.clock.now());
-            match write::status(ctx, claim, &wanted).await {
-                Ok(_) => Ok(Next::After(INSTANCE_PAUSE)),
+            let now = ctx.clock.now();
+            let again = pace.asked(uid, now);
+            match write::status(ctx, claim, &node::terminating(claim, now)).await {
+                Ok(_) => Ok(Next::At(again)),
                 Err(error) => write::again(error),
             }
         }

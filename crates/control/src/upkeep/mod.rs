@@ -2,8 +2,13 @@
 
 mod garbage;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use jiff::Timestamp;
 use karpenter_api::objects::Node;
 
 use crate::{Task, ctx::Ctx, mirror::Change};
@@ -21,6 +26,31 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
 pub(crate) async fn listed(ctx: &Ctx) {
     while !ctx.mirror.is_listed() {
         tokio::time::sleep(LIST_PAUSE).await;
+    }
+}
+
+/// How soon a provider is asked again whether an instance has ended.
+const INSTANCE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Since when providers are waited for, by claim uid: what is written about a claim wakes whoever
+/// asked, and must not make them ask again at once.
+#[derive(Debug, Default)]
+pub(crate) struct Pace(Mutex<BTreeMap<String, Timestamp>>);
+
+impl Pace {
+    /// The instant before which this claim's provider is not asked again.
+    pub(crate) fn until(&self, uid: &str, now: Timestamp) -> Option<Timestamp> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, until| *until > now);
+        all.get(uid).copied()
+    }
+
+    /// The provider was asked, and it is not over; when to ask again.
+    pub(crate) fn asked(&self, uid: &str, now: Timestamp) -> Timestamp {
+        let until = now.saturating_add(INSTANCE_PAUSE).unwrap_or(now);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(uid.to_owned(), until);
+        until
     }
 }
 
