@@ -9,8 +9,11 @@ use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    labels::Labels, requirement::Requirements, resources::Resources, taint::Toleration,
-    vocabulary::ShapeId,
+    labels::Labels,
+    requirement::Requirements,
+    resources::Resources,
+    taint::Toleration,
+    vocabulary::{KeyId, ShapeId},
 };
 
 /// `namespace/name`, which names a pod to people and to the mirror.
@@ -135,12 +138,22 @@ pub struct Shape {
     pub tolerations: Vec<Toleration>,
     /// Host ports.
     pub ports: Vec<HostPort>,
+    /// Every alternative contradicts itself in this key, so no node will ever do.
+    pub contradiction: Option<KeyId>,
     /// What cannot be placed yet.
     pub unsupported: Option<Unsupported>,
     /// Preferences that always end in being dropped, as texts for the report.
     pub relaxed: Vec<Box<str>>,
     /// Why the pod is not scheduled at all.
     pub ignored: Option<Ignored>,
+}
+
+impl Shape {
+    /// True for a DaemonSet's pod that will never run: it excludes itself, or waits for a dynamic
+    /// resource, which are not looked at yet.
+    pub fn never_comes(&self) -> bool {
+        self.contradiction.is_some() || self.unsupported == Some(Unsupported::ResourceClaim)
+    }
 }
 
 /// A pod.

@@ -80,6 +80,9 @@ pub struct Requirement {
     at_least: Option<i64>,
     at_most: Option<i64>,
     min_values: Option<u32>,
+    /// Some part of it needs the label to be there. The value set alone forgets that: `Exists` and
+    /// `NotIn a` make `NotIn a`, which an absent label satisfies.
+    needs_presence: bool,
 }
 
 impl Requirement {
@@ -91,6 +94,7 @@ impl Requirement {
             at_least: None,
             at_most: None,
             min_values: None,
+            needs_presence: complement,
         }
     }
 
@@ -103,12 +107,20 @@ impl Requirement {
 
     /// One of the values; none at all when there are none.
     pub fn any_of(key: KeyId, values: impl IntoIterator<Item = ValueId>) -> Self {
-        Self::plain(key, false).with_values(values)
+        let set = Self::plain(key, false).with_values(values);
+        Self {
+            needs_presence: !set.values.is_empty(),
+            ..set
+        }
     }
 
     /// None of the values.
     pub fn none_of(key: KeyId, values: impl IntoIterator<Item = ValueId>) -> Self {
-        Self::plain(key, true).with_values(values)
+        let set = Self::plain(key, true).with_values(values);
+        Self {
+            needs_presence: set.values.is_empty(),
+            ..set
+        }
     }
 
     /// Any value.
@@ -216,6 +228,11 @@ impl Requirement {
         matches!(self.operator(), Operator::NotIn | Operator::DoesNotExist)
     }
 
+    /// True when a node that lacks the label cannot satisfy everything this was made of.
+    pub fn needs_presence(&self) -> bool {
+        self.needs_presence
+    }
+
     fn is_bounded(&self) -> bool {
         self.at_least.is_some() || self.at_most.is_some()
     }
@@ -230,8 +247,13 @@ impl Requirement {
     pub fn intersection(&self, other: &Self, vocabulary: &Vocabulary) -> Self {
         let (at_least, at_most) = combined_bounds(self, other);
         let min_values = self.min_values.max(other.min_values);
+        let needs_presence = self.needs_presence || other.needs_presence;
         if crossed(at_least, at_most) {
-            return Self::does_not_exist(self.key).with_min_values(min_values);
+            let none = Self::does_not_exist(self.key).with_min_values(min_values);
+            return Self {
+                needs_presence,
+                ..none
+            };
         }
         let complement = self.complement && other.complement;
         let listed = |own: &Self, value: &ValueId| own.values.binary_search(value).is_ok();
@@ -271,6 +293,7 @@ impl Requirement {
             at_least,
             at_most,
             min_values,
+            needs_presence,
         }
     }
 
@@ -295,7 +318,10 @@ impl Requirement {
     /// True when the requirements of one key do not contradict each other: they share a value, or both
     /// are content with an absent label.
     pub fn agrees(&self, other: &Self, vocabulary: &Vocabulary) -> bool {
-        (self.allows_absence() && other.allows_absence()) || self.intersects(other, vocabulary)
+        // Upstream asks for less: a claim with a pod that needs the label and another that excludes
+        // values of it would also take one that forbids the label, and then the first never runs.
+        let absent = |own: &Self| own.allows_absence() && !own.needs_presence;
+        (absent(self) && absent(other)) || self.intersects(other, vocabulary)
     }
 
     /// `<key> <operator> [values] >=n <=n minValues n`, as upstream prints it.
@@ -512,11 +538,15 @@ impl Requirements {
         incoming
             .0
             .iter()
-            .filter(|requirement| {
-                let excused = undefined == Undefined::AllowedIfWellKnown
-                    && vocabulary.is_well_known(requirement.key);
-                !excused && !requirement.allows_absence() && self.get(requirement.key).is_none()
+            .filter(|requirement| match undefined {
+                // On a node that exists, what is absent stays absent.
+                Undefined::Refused => requirement.needs_presence || !requirement.allows_absence(),
+                // On a node that will be, the claim gets a label for what merely excludes values.
+                Undefined::AllowedIfWellKnown => {
+                    !vocabulary.is_well_known(requirement.key) && !requirement.allows_absence()
+                }
             })
+            .filter(|requirement| self.get(requirement.key).is_none())
             .map(Requirement::key)
             .min_by(|&a, &b| vocabulary.key_name(a).cmp(vocabulary.key_name(b)))
     }

@@ -15,7 +15,7 @@ use crate::{
     disruption_budget::DisruptionBudget,
     lower::Problem,
     node::Node,
-    pod::{Owner, Pod, PodKey, Unsupported},
+    pod::{Owner, Pod, PodKey},
     pool::Pool,
     requirement::Undefined,
     resources::{ResourceId, Resources},
@@ -308,7 +308,7 @@ impl Snapshot {
                     Undefined::Refused,
                     &self.vocabulary,
                 );
-            if belongs && shape.unsupported != Some(Unsupported::ResourceClaim) {
+            if belongs && !shape.never_comes() {
                 total.add(&daemon.requests);
             }
         }

@@ -175,8 +175,18 @@ impl Judge<'_> {
             violations.push(Violation::ClaimWithoutPods(self.index));
         }
         violations.extend(self.pool_violation(&wanted));
+        // A pod that excludes values of a label nobody defined makes the claim define it, and the node
+        // gets some other value: later pods may then ask for the label.
+        let mut known = known_labels(self.snapshot, self.claim.pool);
         for &pod in &self.claim.pods {
-            violations.extend(self.pod_violations(pod, &wanted));
+            let shape = &self.snapshot.pods[pod].shape;
+            for terms in &shape.preferred {
+                known.define(&Terms::of(terms, &self.snapshot.vocabulary), &wanted);
+            }
+            violations.extend(self.pod_violations(pod, &wanted, &known));
+            for terms in &shape.alternatives {
+                known.define(&Terms::of(terms, &self.snapshot.vocabulary), &wanted);
+            }
         }
         violations.extend(self.port_violations());
         violations.extend(self.type_violations(&wanted));
@@ -197,7 +207,7 @@ impl Judge<'_> {
         Some(Violation::ClaimBeyondPool(self.index, key.clone()))
     }
 
-    fn pod_violations(&self, id: PodId, wanted: &Terms) -> Vec<Violation> {
+    fn pod_violations(&self, id: PodId, wanted: &Terms, known: &Terms) -> Vec<Violation> {
         let (pod, pool) = (
             &*self.snapshot.pods[id],
             &self.snapshot.pools[self.claim.pool],
@@ -216,7 +226,6 @@ impl Judge<'_> {
         if alternatives.is_empty() {
             violations.push(Violation::ClaimLabels(self.index, id));
         }
-        let known = known_labels(self.snapshot, self.claim.pool);
         let missing: Vec<_> = alternatives
             .iter()
             .map(|terms| known.undefined(terms))

@@ -77,7 +77,7 @@ fn limit_violations(
 
 /// The pod that a claim was opened for would have been taken by a pool that is asked before. Judged
 /// only where the answer is beyond doubt: pools without limits, minimum numbers of values or
-/// reservations, and the pod's first alternative.
+/// reservations, pods without preferences, and the pod's first alternative.
 fn weight_violation(
     snapshot: &Snapshot,
     index: usize,
@@ -85,6 +85,10 @@ fn weight_violation(
     kinds: &Kinds<'_>,
 ) -> Option<Violation> {
     let pod = &*snapshot.pods[*claim.pods.first()?];
+    // A preference that only a lighter pool meets beats the order of weights.
+    if !pod.shape.preferred.is_empty() {
+        return None;
+    }
     let rank = |id: PoolId| (snapshot.pools[id].weight, snapshot.pools[id].name.clone());
     let wanted = Terms::of(pod.shape.alternatives.first()?, &snapshot.vocabulary);
     let ports: Vec<&HostPort> = pod.shape.ports.iter().collect();

@@ -16,6 +16,7 @@ pub(super) struct Set {
     at_least: Option<i64>,
     at_most: Option<i64>,
     is_well_known: bool,
+    needs_presence: bool,
     pub(super) min_values: Option<u32>,
 }
 
@@ -31,6 +32,7 @@ impl Set {
             at_least: requirement.at_least(),
             at_most: requirement.at_most(),
             is_well_known: vocabulary.is_well_known(requirement.key()),
+            needs_presence: requirement.needs_presence(),
             min_values: requirement.min_values(),
         }
     }
@@ -62,7 +64,8 @@ impl Set {
 
     /// Some label, or none, does for both.
     fn agrees(&self, other: &Self) -> bool {
-        if self.allows_absence() && other.allows_absence() {
+        let is_absent = |own: &Self| own.allows_absence() && !own.needs_presence;
+        if is_absent(self) && is_absent(other) {
             return true;
         }
         match (self.listed(), other.listed()) {
@@ -131,9 +134,24 @@ impl Terms {
             at_least: None,
             at_most: None,
             is_well_known: false,
+            needs_presence: true,
             min_values: None,
         };
         self.0.insert(Arc::from(key), set);
+    }
+
+    /// Adds the keys of which other terms merely exclude values, with what is wanted of them in the end.
+    pub(super) fn define(&mut self, spoken_of: &Self, wanted: &Self) {
+        for key in spoken_of
+            .0
+            .iter()
+            .filter(|(_, set)| set.allows_absence())
+            .map(|(key, _)| key)
+        {
+            if let Some(set) = wanted.get(key) {
+                self.0.entry(key.clone()).or_insert_with(|| set.clone());
+            }
+        }
     }
 
     /// A node with exactly these labels satisfies the terms.
@@ -141,7 +159,9 @@ impl Terms {
         self.0.iter().all(|(key, set)| {
             let value = labels.get(key).map(|value| &**value);
             let value = value.or((**key == *HOST_NAME).then_some(host_name));
-            value.map_or(set.allows_absence(), |value| set.has(value))
+            value.map_or(!set.needs_presence && set.allows_absence(), |value| {
+                set.has(value)
+            })
         })
     }
 

@@ -109,9 +109,14 @@ impl Lowering {
         preferences.sort_by_key(|preference| core::cmp::Reverse(preference.weight));
 
         let mut faults = self.selector_faults(spec, terms);
+        let mut contradiction = None;
         let mut selector = Requirements::new();
         for (key, value) in spec.node_selector.iter().flatten() {
             let requirement = Requirement::any_of(self.key(key), [self.value(value)]);
+            // Two spellings of one key.
+            if !self.joins(&selector, &requirement) {
+                contradiction.get_or_insert(requirement.key());
+            }
             selector.add(requirement, &self.vocabulary);
         }
         let mut alternatives = Vec::new();
@@ -122,28 +127,41 @@ impl Lowering {
             }
             match self.narrowed(&selector, term) {
                 Ok(requirements) => alternatives.push(requirements),
-                Err(fault) => faults.push(fault),
+                Err(Fault::Meaningless(text)) => faults.push(text),
+                Err(Fault::Contradiction(key)) => contradiction = contradiction.or(Some(key)),
             }
         }
-        if terms.is_empty() || (alternatives.is_empty() && !faults.is_empty()) {
+        if terms.is_empty() {
             alternatives.push(selector);
         } else if alternatives.is_empty() {
-            faults.push(
-                "required node affinity has no term with expressions, so it selects no node".into(),
-            );
+            if faults.is_empty() && contradiction.is_none() {
+                faults.push(
+                    "required node affinity has no term with expressions, so it selects no node"
+                        .into(),
+                );
+            }
             alternatives.push(selector);
+        } else {
+            contradiction = None;
         }
         let mut preferred: Vec<Requirements> = Vec::new();
+        let mut is_hopeless = false;
         let last = alternatives.len() - 1;
         for (rank, preference) in preferences.iter().enumerate() {
             // Upstream drops alternatives before preferences, so only the heaviest preference meets them all.
             let from = if rank == 0 { 0 } else { last };
             for alternative in &alternatives[from..] {
-                // What has no meaning is never validated in preferences and can never be met.
-                if let Ok(requirements) = self.narrowed(alternative, &preference.preference) {
-                    preferred.push(requirements);
+                // What has no meaning is never validated in preferences and can never be met, and what
+                // contradicts the alternative cannot be met either.
+                match self.narrowed(alternative, &preference.preference) {
+                    Ok(requirements) => preferred.push(requirements),
+                    Err(_) => is_hopeless = true,
                 }
             }
+        }
+        let mut relaxed = relaxed(spec);
+        if is_hopeless {
+            relaxed.push("preferred node affinity that what is required excludes".into());
         }
         let first = preferred.first().unwrap_or(&alternatives[0]);
         let opted_out = first
@@ -167,8 +185,9 @@ impl Lowering {
             preferred,
             tolerations,
             ports: self.ports(&spec.containers),
+            contradiction,
             unsupported: unsupported(spec),
-            relaxed: relaxed(spec),
+            relaxed,
             ignored,
         }
     }
@@ -197,14 +216,24 @@ impl Lowering {
         faults
     }
 
+    /// True when some node can satisfy both. The algebra itself forgets contradictions: it keeps them as
+    /// "no such label", which a node without the label would satisfy.
+    fn joins(&self, base: &Requirements, requirement: &Requirement) -> bool {
+        base.get(requirement.key())
+            .is_none_or(|own| own.agrees(requirement, &self.vocabulary))
+    }
+
     fn narrowed(
         &mut self,
         base: &Requirements,
         term: &NodeSelectorTerm,
-    ) -> Result<Requirements, String> {
+    ) -> Result<Requirements, Fault> {
         let mut requirements = base.clone();
         for entry in &term.match_expressions {
-            let requirement = self.requirement(entry.into())?;
+            let requirement = self.requirement(entry.into()).map_err(Fault::Meaningless)?;
+            if !self.joins(&requirements, &requirement) {
+                return Err(Fault::Contradiction(requirement.key()));
+            }
             requirements.add(requirement, &self.vocabulary);
         }
         Ok(requirements)
@@ -333,6 +362,14 @@ impl Lowering {
         }
         held
     }
+}
+
+/// Why a conjunction of entries is of no use.
+enum Fault {
+    /// An entry has no meaning.
+    Meaningless(String),
+    /// Entries for this key exclude each other.
+    Contradiction(KeyId),
 }
 
 fn resize_is_infeasible(conditions: &[PodCondition]) -> bool {

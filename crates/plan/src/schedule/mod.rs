@@ -214,6 +214,9 @@ impl<'a> Solve<'a> {
         if let Some(unsupported) = pod.shape.unsupported {
             return Err(Refusal::Unsupported(unsupported));
         }
+        if let Some(key) = pod.shape.contradiction {
+            return Err(Refusal::Contradiction(key));
+        }
         let attempts = Attempt::ladder(
             &pod.shape,
             self.options.ignore_preferences,

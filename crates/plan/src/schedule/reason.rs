@@ -15,7 +15,7 @@ use crate::{
     resources::{ResourceId, Resources},
     snapshot::Snapshot,
     taint::untolerated,
-    vocabulary::{NodeId, PodId, PoolId},
+    vocabulary::{KeyId, NodeId, PodId, PoolId},
 };
 
 /// Why a pending pod was not looked at.
@@ -109,6 +109,8 @@ pub enum Refusal {
     NoPools,
     /// This release cannot place such a pod yet.
     Unsupported(Unsupported),
+    /// What the pod asks of this label excludes itself.
+    Contradiction(KeyId),
     /// Pools exist, but none offers any instance type.
     NoTypes,
     /// Each template's reason, in the order they were tried.
@@ -134,6 +136,10 @@ impl Refusal {
                     what.describe()
                 )
             }
+            Self::Contradiction(key) => format!(
+                "incompatible requirements, what the pod asks of label {} excludes itself",
+                snapshot.vocabulary.key_name(*key)
+            ),
             Self::NoTypes => {
                 "nodepool requirements filtered out all available instance types".to_string()
             }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     catalog::{self, Catalog, Slots},
-    pod::{HostPort, Pod, Unsupported},
+    pod::{HostPort, Pod},
     pool::Pool,
     requirement::{Requirement, Requirements, Undefined},
     resources::{ResourceId, Resources},
@@ -316,7 +316,7 @@ pub(super) fn daemon_groups(
     .into();
     for daemon in snapshot.daemons.values() {
         let shape = &daemon.shape;
-        if shape.unsupported == Some(Unsupported::ResourceClaim) {
+        if shape.never_comes() {
             continue;
         }
         let mut tolerations = shape.tolerations.clone();

@@ -1,0 +1,203 @@
+//! What holds for every world: the judge accepts the plan, the order of input does not matter, and a
+//! settled world stays as it is.
+
+#![allow(clippy::unwrap_used)]
+
+mod fixtures;
+
+use fixtures::{Manifest, Stage, World, daemon_set, empty, node, pod, pool};
+use proptest::{collection::vec, prelude::*, sample::select};
+use serde_json::json;
+
+fn entries() -> impl Strategy<Value = &'static str> {
+    select(vec![
+        "zone In z1",
+        "zone In z2 z3",
+        "zone NotIn z1",
+        "zone Exists",
+        "arch In arm64",
+        "arch In amd64",
+        "size In large",
+        "integer Gt 2",
+        "integer Lt 5",
+        "type NotIn default small",
+        "capacity In spot",
+        "capacity In on-demand",
+        "team In red",
+        "team NotIn red",
+        "team Exists",
+        "team DoesNotExist",
+        "type In gpuA arm",
+    ])
+}
+
+fn a_pod() -> impl Strategy<Value = Manifest> {
+    (
+        select(vec!["0", "10m", "500m", "1", "1900m", "3", "3900m", "9"]),
+        select(vec!["0", "16Mi", "1Gi", "1990Mi", "3Gi", "60Gi"]),
+        vec(entries(), 0..3),
+        proptest::option::weighted(0.2, entries()),
+        proptest::bool::weighted(0.2),
+        proptest::bool::weighted(0.2),
+        proptest::bool::weighted(0.1),
+    )
+        .prop_map(
+            |(cpu, memory, required, preferred, tolerant, port, alternative)| {
+                let mut pod = pod("p").cpu(cpu).memory(memory);
+                if !required.is_empty() {
+                    pod = pod.term(&required);
+                    if alternative {
+                        pod = pod.term(&["zone In z1"]);
+                    }
+                }
+                if let Some(entry) = preferred {
+                    pod = pod.prefers(1, entry);
+                }
+                if tolerant {
+                    pod = pod.tolerates(json!({"operator": "Exists"}));
+                }
+                if port {
+                    pod = pod.host_port(80, "", "TCP");
+                }
+                pod
+            },
+        )
+}
+
+fn a_pool() -> impl Strategy<Value = Manifest> {
+    (
+        vec(entries(), 0..2),
+        proptest::option::weighted(0.3, select(vec!["0", "4", "10", "40"])),
+        proptest::option::weighted(0.1, select(vec!["0", "1", "3"])),
+        proptest::option::weighted(
+            0.3,
+            select(vec!["NoSchedule", "PreferNoSchedule", "NoExecute"]),
+        ),
+        0..3i32,
+        proptest::bool::weighted(0.3),
+    )
+        .prop_map(|(required, cpu, nodes, taint, weight, labelled)| {
+            let mut pool = pool("np").weight(weight);
+            for entry in required {
+                pool = pool.requires(entry);
+            }
+            if let Some(cpu) = cpu {
+                pool = pool.limit("cpu", cpu);
+            }
+            if let Some(nodes) = nodes {
+                pool = pool.limit("nodes", nodes);
+            }
+            if let Some(effect) = taint {
+                pool = pool.template_taint("special", "yes", effect);
+            }
+            if labelled {
+                pool = pool.template_label("team", "red");
+            }
+            pool
+        })
+}
+
+fn a_daemon() -> impl Strategy<Value = Manifest> {
+    (
+        select(vec!["100m", "1", "3"]),
+        proptest::option::weighted(0.5, entries()),
+        proptest::bool::weighted(0.3),
+    )
+        .prop_map(|(cpu, entry, port)| {
+            daemon_set("d").pods(|mut pod| {
+                pod = pod.request("cpu", cpu);
+                if let Some(entry) = entry {
+                    pod = pod.term(&[entry]);
+                }
+                if port {
+                    pod = pod.host_port(80, "", "TCP");
+                }
+                pod
+            })
+        })
+}
+
+fn a_node() -> impl Strategy<Value = Manifest> {
+    (
+        select(vec!["1", "4", "16"]),
+        select(vec!["z1", "z2"]),
+        proptest::bool::weighted(0.2),
+        proptest::bool::weighted(0.3),
+    )
+        .prop_map(|(cpu, zone, tainted, red)| {
+            let mut node = node("n").has("cpu", cpu).label("zone", zone);
+            if tainted {
+                node = node.taint("special", "NoSchedule");
+            }
+            if red {
+                node = node.label("team", "red");
+            }
+            node
+        })
+}
+
+fn named(manifest: Manifest, name: String) -> Manifest {
+    manifest
+        .set("metadata.uid", name.clone())
+        .set("metadata.name", name)
+}
+
+fn a_world() -> impl Strategy<Value = World> {
+    (
+        vec(a_pool(), 1..4),
+        vec(a_node(), 0..4),
+        vec(a_daemon(), 0..3),
+        vec(a_pod(), 1..25),
+    )
+        .prop_map(|(pools, nodes, daemons, pods)| {
+            let mut world = empty();
+            for (at, pool) in pools.into_iter().enumerate() {
+                world = world.pool(named(pool, format!("pool-{at}")));
+            }
+            for (at, node) in nodes.into_iter().enumerate() {
+                world = world.node(named(node, format!("n-{at}")));
+            }
+            for (at, daemon) in daemons.into_iter().enumerate() {
+                world = world.daemon(named(daemon, format!("d-{at}")));
+            }
+            for (at, pod) in (0i64..).zip(pods) {
+                world = world.pod(named(pod, format!("p-{at}")).created(at % 3));
+            }
+            world
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, max_global_rejects: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_judge_accepts_every_plan(world in a_world()) {
+        // `solve` asks the judge.
+        let first = world.solve();
+        prop_assert_eq!(first.lines(), world.solve().lines());
+    }
+
+    #[test]
+    fn the_order_of_input_does_not_matter(world in a_world(), turn in 0..7usize) {
+        let mut turned = world.clone();
+        let rotate = |length: usize| turn.checked_rem(length).unwrap_or(0);
+        turned.types.rotate_left(rotate(world.types.len()));
+        turned.pools.reverse();
+        turned.machines.rotate_left(rotate(world.machines.len()));
+        turned.daemons.reverse();
+        turned.pods.rotate_left(rotate(world.pods.len()));
+        turned.pods.reverse();
+        prop_assert_eq!(world.solve().lines(), turned.solve().lines());
+    }
+
+    #[test]
+    fn a_settled_world_stays_as_it_is(world in a_world()) {
+        let outcome = world.solve();
+        prop_assume!(outcome.report.unplaced.is_empty());
+        for stage in [Stage::Created, Stage::Registered, Stage::Initialized] {
+            let later = world.clone().then(stage).solve();
+            prop_assert_eq!(&later.plan.claims, &Vec::new(), "{:?}: {:#?}", stage, later.lines());
+            prop_assert_eq!(&later.report.unplaced, &Vec::new());
+        }
+    }
+}
