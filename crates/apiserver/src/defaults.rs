@@ -57,6 +57,12 @@ pub(crate) fn apply(
             );
             or_set(child_mut(value, "status"), "phase", "Active");
         }
+        ("", "Node") => {
+            // A kubelet that names only its capacity can allocate all of it.
+            if let Some(capacity) = object::at(value, &["status", "capacity"]).cloned() {
+                or_set(child_mut(value, "status"), "allocatable", capacity);
+            }
+        }
         ("", "Service") => service(state, value),
         ("", "Secret") => secret(value),
         ("", "PersistentVolume") => {
@@ -262,7 +268,8 @@ fn secret(value: &mut Value) {
     }
 }
 
-fn base64(bytes: &[u8]) -> String {
+/// Standard base64 with padding.
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {

@@ -153,8 +153,7 @@ fn read_version(version: &Value) -> Version {
             .and_then(Value::as_str)
             .unwrap_or_default()
             .to_owned(),
-        schema: object::at(version, &["schema", "openAPIV3Schema"])
-            .map(|schema| Arc::new(Schema::compile(schema))),
+        schema: object::at(version, &["schema", "openAPIV3Schema"]).map(Schema::compiled),
         columns: version
             .get("additionalPrinterColumns")
             .and_then(Value::as_array)

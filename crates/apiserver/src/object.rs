@@ -102,3 +102,17 @@ pub(crate) fn scalar(value: &Value) -> Option<String> {
 pub(crate) fn timestamp(instant: jiff::Timestamp) -> String {
     instant.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
+
+/// A null in the metadata is the field left out; a null label is an empty one.
+pub(crate) fn drop_nulls(value: &mut Value) {
+    let metadata = meta_mut(value);
+    metadata.retain(|_, field| !field.is_null());
+    for name in ["labels", "annotations"] {
+        let map = metadata.get_mut(name).and_then(Value::as_object_mut);
+        for (_, text) in map.into_iter().flatten() {
+            if text.is_null() {
+                *text = json!("");
+            }
+        }
+    }
+}

@@ -111,7 +111,7 @@ fn container_faults(
         errors.push(FieldError::required(format!("{path}.name"), ""));
     } else if !names.insert(name.to_owned()) {
         errors.push(FieldError::duplicate(format!("{path}.name"), &json!(name)));
-    } else if crate::checks::name_fault(name).is_some() || name.contains('.') || name.len() > 63 {
+    } else if crate::metadata::name_fault(name).is_some() || name.contains('.') || name.len() > 63 {
         errors.push(FieldError::invalid(
             format!("{path}.name"),
             &json!(name),

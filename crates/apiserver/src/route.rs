@@ -11,6 +11,7 @@ use crate::{
     discovery,
     error::{self, ApiError, Result},
     patch::{self, PatchType},
+    protobuf,
     query::{self, Query},
     schema::Strictness,
     select::{FieldSelector, Filter, LabelSelector},
@@ -268,9 +269,7 @@ impl Call<'_> {
 
     fn parse(&self) -> Result<Value> {
         if self.content_type.contains("protobuf") {
-            return Err(ApiError::unsupported_media(
-                "application/json, application/yaml",
-            ));
+            return protobuf::decode(self.body);
         }
         if self.content_type.contains("yaml") {
             let text = std::str::from_utf8(self.body)

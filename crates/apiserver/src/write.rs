@@ -11,7 +11,7 @@ use crate::{
     checks, defaults,
     error::{ApiError, FieldError, Result},
     kinds::Kind,
-    object,
+    metadata, object,
     schema::{self, Strictness},
     store::{Key, ResourceId, Route, State, Stored},
 };
@@ -97,8 +97,8 @@ impl State {
         }
         reset_status(&kind, &mut value);
         defaults::apply(self, &kind, &mut value, None)?;
-        checks::new_object(&kind, &value)?;
-        schema::validate(&kind, &value, None)?;
+        let errors = checks::new_object(&kind, &value);
+        schema::validate(&kind, &value, None, errors)?;
         let key = Key::new(namespace, &name);
         if self.get(id, &key).is_some() {
             return Err(ApiError::already_exists(&kind, &name));
@@ -196,10 +196,11 @@ impl State {
         let mut new = merge_parts(&kind, old, new, part);
         keep_system_fields(old, &mut new);
         defaults::apply(self, &kind, &mut new, Some(old))?;
-        if part == Part::Main {
-            checks::changed_object(&kind, old, &new)?;
-        }
-        schema::validate(&kind, &new, Some(old))?;
+        let errors = match part {
+            Part::Main => checks::changed_object(&kind, old, &new),
+            Part::Status => Vec::new(),
+        };
+        schema::validate(&kind, &new, Some(old), errors)?;
         let warnings = Vec::new();
         if new == *old {
             return Ok(Written {
@@ -257,17 +258,18 @@ impl State {
 /// `apiVersion` and `kind` must be those of the path; absent ones are filled in.
 fn check_identity(route: &Route, value: &mut Value) -> Result<()> {
     let kind = &route.shown;
-    if !value.is_object() {
-        return Err(ApiError::bad_request(format!(
-            "the body is not an object of kind {}",
-            kind.kind
-        )));
-    }
     let version = if route.version < kind.versions.len() {
         route.version
     } else {
         0
     };
+    if let Some(fault) = metadata::decode_fault(value) {
+        return Err(ApiError::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {fault}",
+            kind.kind, kind.versions[version].name, kind.kind
+        )));
+    }
+    object::drop_nulls(value);
     let expected = kind.api_version(version);
     match value
         .get("apiVersion")

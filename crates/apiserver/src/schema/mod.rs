@@ -13,7 +13,10 @@ mod offline;
 mod prune;
 mod rules;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde_json::Value;
 
@@ -153,10 +156,28 @@ pub(crate) struct Schema {
 
 impl Schema {
     /// From the `openAPIV3Schema` of a definition.
-    pub(crate) fn compile(schema: &Value) -> Schema {
+    fn compile(schema: &Value) -> Schema {
         let mut compiled = compile::custom(schema);
         compiled.rules = rules::Rules::compile(schema);
         compiled
+    }
+
+    /// As `compile`, but the same schema is compiled once per process: tests and simulations make many
+    /// servers with the same definitions.
+    pub(crate) fn compiled(schema: &Value) -> Arc<Schema> {
+        static COMPILED: Mutex<BTreeMap<String, Arc<Schema>>> = Mutex::new(BTreeMap::new());
+        const MOST: usize = 64;
+        let text = schema.to_string();
+        let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = compiled.get(&text) {
+            return found.clone();
+        }
+        if compiled.len() >= MOST {
+            compiled.clear();
+        }
+        let made = Arc::new(Schema::compile(schema));
+        compiled.insert(text, made.clone());
+        made
     }
 
     pub(crate) fn root(&self) -> NodeId {
@@ -229,15 +250,18 @@ pub(crate) fn prepare(
     })
 }
 
-/// Judge an object of a custom kind; built-in kinds are judged by `checks`.
-pub(crate) fn validate(kind: &Kind, value: &Value, old: Option<&Value>) -> Result<()> {
-    if kind.builtin {
-        return Ok(());
+/// Judge an object: `errors` is what `checks` has against it, custom kinds add what their schema has.
+pub(crate) fn validate(
+    kind: &Kind,
+    value: &Value,
+    old: Option<&Value>,
+    mut errors: Vec<FieldError>,
+) -> Result<()> {
+    if !kind.builtin
+        && let Some(schema) = of(kind)
+    {
+        errors.extend(faults(&schema, value, old));
     }
-    let Some(schema) = of(kind) else {
-        return Ok(());
-    };
-    let errors = faults(&schema, value, old);
     if errors.is_empty() {
         return Ok(());
     }

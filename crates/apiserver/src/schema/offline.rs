@@ -19,27 +19,41 @@ pub struct DefaultedObject {
 /// Unknown fields are dropped and listed, as with `fieldValidation=Warn`.
 pub fn validate_offline(
     definition: &Value,
-    object: &Value,
+    manifest: &Value,
 ) -> Result<DefaultedObject, Vec<FieldError>> {
+    if let Some(fault) = crate::metadata::decode_fault(manifest) {
+        return Err(vec![fault]);
+    }
     let kind = read_definition(definition);
-    let stated = object::text(object, &["apiVersion"]).unwrap_or_default();
-    let version = kind.versions.iter().position(|version| {
-        let qualified = format!("{}/{}", kind.group, version.name);
-        stated.is_empty() || stated == qualified
-    });
+    let text = |field: &str| {
+        manifest
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let (stated, named) = (text("apiVersion"), text("kind"));
+    if !named.is_empty() && named != kind.kind {
+        return Err(vec![FieldError::unsupported(
+            "kind",
+            &Value::from(named),
+            &[kind.kind],
+        )]);
+    }
+    let served = |version: &crate::kinds::Version| format!("{}/{}", kind.group, version.name);
+    let version = kind
+        .versions
+        .iter()
+        .position(|one| stated.is_empty() || stated == served(one));
     let Some(version) = version else {
-        let served: Vec<String> = kind
-            .versions
-            .iter()
-            .map(|version| format!("{}/{}", kind.group, version.name))
-            .collect();
+        let served: Vec<String> = kind.versions.iter().map(served).collect();
         return Err(vec![FieldError::unsupported(
             "apiVersion",
             &Value::from(stated),
             &served,
         )]);
     };
-    let mut value = object.clone();
+    let mut value = manifest.clone();
+    object::drop_nulls(&mut value);
     let mut errors = Vec::new();
     if object::meta(&value, "name").is_none() && object::meta(&value, "generateName").is_none() {
         errors.push(FieldError::required(
@@ -47,9 +61,14 @@ pub fn validate_offline(
             "name or generateName is required",
         ));
     } else if let Some(name) = object::meta(&value, "name") {
-        errors.extend(crate::checks::name_fault(name));
+        errors.extend(crate::metadata::name_fault(name));
     }
-    errors.extend(crate::checks::metadata_faults(&value));
+    errors.extend(crate::metadata::metadata_faults(&value));
+    if kind.versions[version].status
+        && let Some(fields) = value.as_object_mut()
+    {
+        fields.remove("status");
+    }
     let Some(schema) = kind.versions[version].schema.clone() else {
         return if errors.is_empty() {
             Ok(DefaultedObject {
