@@ -5,7 +5,7 @@
 //! the instant at which time alone could change the answer, so a settled cluster costs nothing. A
 //! restart loses the list; the taints it left are found and taken back.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use karpenter_api::{
@@ -14,6 +14,7 @@ use karpenter_api::{
 };
 use karpenter_plan::{
     NodeId, Snapshot,
+    budget::Budgets,
     disrupt::{
         self, Command, DisruptOptions, DisruptReport, Failure, Leftover, Method, Step, Target,
         candidate::Audience, leftovers, still_valid,
@@ -52,6 +53,8 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
 struct Memory {
     /// Commands that are held or in flight.
     commands: Vec<Command>,
+    /// Budgets that cannot be evaluated, by pool.
+    budget_faults: BTreeMap<String, String>,
     /// The picture last looked at in full, and until when its answer holds.
     answered: Option<(u64, Option<Timestamp>)>,
 }
@@ -115,6 +118,7 @@ async fn round(ctx: &Arc<Ctx>, memory: &mut Memory) -> bool {
             disrupt::disrupt(&world, &options)
         })
         .await;
+    tell_budgets(&snapshot, memory);
     tell(ctx, &snapshot, &report);
     let Some(command) = proposal else {
         memory.answered = Some((generation, report.valid_until));
@@ -443,6 +447,26 @@ async fn undo_leftovers(ctx: &Ctx, snapshot: &Snapshot, commands: &[Command]) {
         );
         untaint(ctx, &target, taint, condition).await;
     }
+}
+
+/// Says once which pools have a budget that cannot be evaluated, and therefore allow nothing.
+fn tell_budgets(snapshot: &Snapshot, memory: &mut Memory) {
+    let mut faults = BTreeMap::new();
+    for pool in snapshot.pools.values() {
+        if let Some(fault) = Budgets::of(&pool.budgets).first_error() {
+            faults.insert(pool.name.to_string(), fault.to_string());
+        }
+    }
+    for (pool, fault) in &faults {
+        if memory.budget_faults.get(pool) != Some(fault) {
+            warn!(
+                nodepool = pool,
+                error = fault,
+                "detected disruption budget errors"
+            );
+        }
+    }
+    memory.budget_faults = faults;
 }
 
 /// Tells why nodes stay.

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use karpenter_api::NodePool;
+use karpenter_api::{NodeClaim, NodePool, labels::NODEPOOL};
 use tracing::warn;
 
 use crate::{
@@ -45,6 +45,22 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
                 && reference.group == class.group
             {
                 classes.add(pool.metadata.name.clone().unwrap_or_default());
+            }
+        }
+    });
+    // A claim that goes without ever having had a machine: the provider knows better by now what can
+    // be had.
+    let claims = queue.clone();
+    ctx.mirror.subscribe::<NodeClaim>(move |change| {
+        let Some(old) = &change.old else { return };
+        let had_machine = old
+            .status
+            .as_ref()
+            .is_some_and(|status| status.provider_id.is_some());
+        if change.new.is_none() && !had_machine {
+            let labels = old.metadata.labels.as_ref();
+            if let Some(pool) = labels.and_then(|labels| labels.get(NODEPOOL)) {
+                claims.add(pool.clone());
             }
         }
     });

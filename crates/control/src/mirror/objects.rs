@@ -85,7 +85,9 @@ struct Entry<T> {
 #[derive(Debug)]
 pub struct Objects<T> {
     entries: BTreeMap<Key, Entry<T>>,
-    deleted: VecDeque<String>,
+    /// Uids of objects that are gone: for asking, and in the order in which they are forgotten.
+    deleted: BTreeSet<String>,
+    forgotten_next: VecDeque<String>,
     /// Keys written since the current listing began: newer than the list, whatever it says.
     observed: Option<BTreeSet<Key>>,
     listed: bool,
@@ -95,7 +97,8 @@ impl<T> Default for Objects<T> {
     fn default() -> Self {
         Self {
             entries: BTreeMap::new(),
-            deleted: VecDeque::new(),
+            deleted: BTreeSet::new(),
+            forgotten_next: VecDeque::new(),
             observed: None,
             listed: false,
         }
@@ -127,7 +130,7 @@ impl<T: Clone> Objects<T> {
     /// True if this state is newer than what is known, so that it is worth lowering.
     pub(crate) fn is_news(&self, key: &Key, metadata: &ObjectMeta) -> bool {
         let uid = metadata.uid.as_deref().unwrap_or_default();
-        if !uid.is_empty() && self.deleted.iter().any(|deleted| deleted == uid) {
+        if self.deleted.contains(uid) {
             return false;
         }
         match self.entries.get(key) {
@@ -164,11 +167,13 @@ impl<T: Clone> Objects<T> {
 
     /// Removes an object, unless the name belongs to another one by now.
     pub(crate) fn delete(&mut self, key: &Key, uid: &str) -> Option<Change<T>> {
-        if !uid.is_empty() {
-            if self.deleted.len() == REMEMBERED_DELETIONS {
-                self.deleted.pop_front();
+        if !uid.is_empty() && self.deleted.insert(uid.to_owned()) {
+            self.forgotten_next.push_back(uid.to_owned());
+            if self.forgotten_next.len() > REMEMBERED_DELETIONS
+                && let Some(oldest) = self.forgotten_next.pop_front()
+            {
+                self.deleted.remove(&oldest);
             }
-            self.deleted.push_back(uid.to_owned());
         }
         let entry = self.entries.get(key)?;
         if !uid.is_empty() && entry.uid != uid {

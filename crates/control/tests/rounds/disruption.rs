@@ -1,15 +1,12 @@
 //! Empty nodes go: what the shell adds to the core's decision.
-#![allow(clippy::unwrap_used, missing_docs)]
 
-mod world;
-
+use crate::world::World;
 use karpenter_api::{NodeClaim, objects::Node};
 use kube::{
     Api,
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use world::World;
 
 /// A world with `count` nodes that run a pod each, about 40 seconds old.
 async fn busy(count: usize, spec: serde_json::Value) -> (World, Vec<String>) {
@@ -109,7 +106,7 @@ async fn traces_that_nobody_remembers_are_removed() {
     let mut status = json!(claim.status);
     status["conditions"].as_array_mut().unwrap().push(json!({
         "type": "DisruptionReason", "status": "True", "reason": "Empty", "message": "Empty",
-        "lastTransitionTime": world::EPOCH,
+        "lastTransitionTime": crate::world::EPOCH,
     }));
     let name = claim.metadata.name.unwrap();
     let patch = Patch::Merge(json!({ "status": status }));

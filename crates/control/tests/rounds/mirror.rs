@@ -1,8 +1,6 @@
 //! The picture does not depend on the order in which it was told.
-#![allow(clippy::unwrap_used, missing_docs)]
 
-mod world;
-
+use crate::world::World;
 use karpenter_api::{
     NodePool,
     objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
@@ -11,7 +9,6 @@ use karpenter_control::mirror::{Mirror, Mirrored};
 use karpenter_plan::{node_claim, schedule};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use world::World;
 
 /// Objects as a watch would tell of them, some of them twice: the older state may come last.
 fn objects() -> Vec<Value> {
@@ -30,7 +27,7 @@ fn objects() -> Vec<Value> {
             } }, "disruption": {} },
             "status": { "conditions": [{
                 "type": "Ready", "status": "True", "reason": "Ready", "message": "",
-                "lastTransitionTime": world::EPOCH,
+                "lastTransitionTime": crate::world::EPOCH,
             }] },
         }));
     }
@@ -74,7 +71,7 @@ fn objects() -> Vec<Value> {
                 "metadata": {
                     "name": format!("web-{index}"), "namespace": "default",
                     "uid": format!("web-{index}"), "resourceVersion": version.to_string(),
-                    "creationTimestamp": world::EPOCH,
+                    "creationTimestamp": crate::world::EPOCH,
                 },
                 "spec": { "nodeName": node, "nodeSelector": selector, "containers": [{
                     "name": "main",
@@ -123,7 +120,7 @@ async fn round(world: &World, objects: &[Value]) -> String {
         let feed = world.ctx.cloud.catalog(&pool).await.unwrap();
         mirror.set_catalog(pool.metadata.name.as_deref().unwrap(), Ok(feed));
     }
-    let snapshot = mirror.snapshot(world::EPOCH.parse().unwrap());
+    let snapshot = mirror.snapshot(crate::world::EPOCH.parse().unwrap());
     let (plan, report) = schedule::schedule(&snapshot, &schedule::Options::default());
     karpenter_plan::check(&snapshot, &plan, &report).unwrap();
     let bindings: Vec<_> = plan
@@ -176,7 +173,7 @@ async fn nothing_new_is_nothing_to_do() {
     };
     mirror.apply(node("1", "2026-01-01T00:00:00Z"));
     let before = mirror.generation();
-    let snapshot = mirror.snapshot(world::EPOCH.parse().unwrap());
+    let snapshot = mirror.snapshot(crate::world::EPOCH.parse().unwrap());
     assert!(
         mirror.apply(node("2", "2026-01-01T00:00:10Z")),
         "the newer version is kept"
@@ -186,7 +183,7 @@ async fn nothing_new_is_nothing_to_do() {
         before,
         "a heartbeat changes no decision"
     );
-    let again = mirror.snapshot(world::EPOCH.parse().unwrap());
+    let again = mirror.snapshot(crate::world::EPOCH.parse().unwrap());
     assert!(std::sync::Arc::ptr_eq(&snapshot, &again));
     let version = mirror
         .named::<Node>("a")

@@ -2,21 +2,27 @@
 //!
 //! There is no pod scheduler here: tests say themselves which pods are unschedulable and which are
 //! bound, so that what is asserted is ours.
-#![allow(unreachable_pub, reason = "a module of several test programs")]
-#![allow(dead_code, reason = "each test file uses its part of the harness")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
 use karpenter_api::{KWOKNodeClass, NodeClaim, NodePool, objects::Node};
 use karpenter_apiserver::Server;
+use karpenter_cloud::{
+    Cloud, DriftReason, Error, Instance, LaunchError, Launched, NodeClassKind, RepairPolicy,
+    Termination,
+};
 use karpenter_control::{
     client::{Limits, client},
     clock::Clock,
     ctx::{Computing, Ctx, Options},
 };
 use karpenter_kwok::{Kwok, KwokOptions, catalog};
+use karpenter_plan::{CatalogFeed, WellKnown};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
@@ -24,20 +30,78 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
+/// What becomes of launches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Launches {
+    /// They succeed.
+    #[default]
+    Succeed,
+    /// They fail and are tried again.
+    Fail,
+    /// There is nothing to be had.
+    NoCapacity,
+}
+
+/// The KWOK provider with faults to order.
+pub(crate) struct Faulty {
+    inner: Kwok,
+    launches: Arc<Mutex<Launches>>,
+}
+
+#[async_trait::async_trait]
+impl Cloud for Faulty {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+    fn node_class_kinds(&self) -> &[NodeClassKind] {
+        self.inner.node_class_kinds()
+    }
+    fn well_known(&self) -> &WellKnown {
+        self.inner.well_known()
+    }
+    async fn catalog(&self, pool: &NodePool) -> Result<CatalogFeed, Error> {
+        self.inner.catalog(pool).await
+    }
+    async fn launch(&self, claim: &NodeClaim) -> Result<Launched, LaunchError> {
+        let launches = *self.launches.lock().unwrap();
+        match launches {
+            Launches::Succeed => self.inner.launch(claim).await,
+            Launches::Fail => Err(LaunchError::Other("the cloud is out of order".to_owned())),
+            Launches::NoCapacity => Err(LaunchError::InsufficientCapacity("all gone".to_owned())),
+        }
+    }
+    async fn terminate(&self, claim: &NodeClaim) -> Result<Termination, Error> {
+        self.inner.terminate(claim).await
+    }
+    async fn get(&self, provider_id: &str) -> Result<Option<Instance>, Error> {
+        self.inner.get(provider_id).await
+    }
+    async fn list(&self) -> Result<Vec<Instance>, Error> {
+        self.inner.list().await
+    }
+    async fn drifted(&self, claim: &NodeClaim) -> Result<Option<DriftReason>, Error> {
+        self.inner.drifted(claim).await
+    }
+    fn repair_policies(&self) -> &[RepairPolicy] {
+        self.inner.repair_policies()
+    }
+}
+
 /// A cluster in memory with our controllers in it.
-pub struct World {
-    pub server: Server,
-    pub client: Client,
-    pub ctx: Arc<Ctx>,
-    pub start: Instant,
+pub(crate) struct World {
+    pub(crate) server: Server,
+    pub(crate) client: Client,
+    pub(crate) ctx: Arc<Ctx>,
+    pub(crate) start: Instant,
+    launches: Arc<Mutex<Launches>>,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
-pub const EPOCH: &str = "2026-01-01T00:00:00Z";
+pub(crate) const EPOCH: &str = "2026-01-01T00:00:00Z";
 
 impl World {
     /// An empty cluster with our definitions and a node class; controllers do not run yet.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let clock = Clock::starting_at(EPOCH.parse::<Timestamp>().unwrap());
         let mut options = karpenter_apiserver::Options::new(Arc::new(move || clock.now()));
         options.record_writes = true;
@@ -50,12 +114,14 @@ impl World {
                 .await
                 .unwrap();
         }
-        let ctx = Self::ctx(&server, clock);
+        let launches = Arc::default();
+        let ctx = Self::ctx(&server, clock, &launches);
         let world = Self {
             server,
             client,
             ctx,
             start: Instant::now(),
+            launches,
             running: None,
         };
         let class: KWOKNodeClass = serde_json::from_value(json!({
@@ -81,12 +147,16 @@ impl World {
         world
     }
 
-    fn ctx(server: &Server, clock: Clock) -> Arc<Ctx> {
-        let cloud = Kwok::new(KwokOptions {
+    fn ctx(server: &Server, clock: Clock, launches: &Arc<Mutex<Launches>>) -> Arc<Ctx> {
+        let inner = Kwok::new(KwokOptions {
             client: server.client(),
             instance_types: catalog::generated(),
             seed: 1,
         });
+        let cloud = Faulty {
+            inner,
+            launches: Arc::clone(launches),
+        };
         let options = Options {
             computing: Computing::Inline,
             ..Options::default()
@@ -95,8 +165,13 @@ impl World {
         Ctx::new(client, Arc::new(cloud), clock, options)
     }
 
+    /// What becomes of launches from here on.
+    pub(crate) fn launches(&self, launches: Launches) {
+        *self.launches.lock().unwrap() = launches;
+    }
+
     /// Starts the controllers.
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         let (stop, stopped) = oneshot::channel::<()>();
         let ctx = Arc::clone(&self.ctx);
         let task = tokio::spawn(async move {
@@ -109,17 +184,17 @@ impl World {
     }
 
     /// Stops the controllers and forgets everything they knew, as a restart does.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         if let Some((stop, task)) = self.running.take() {
             let _ = stop.send(());
             task.await.unwrap();
         }
-        self.ctx = Self::ctx(&self.server, self.ctx.clock);
+        self.ctx = Self::ctx(&self.server, self.ctx.clock, &self.launches);
         self.run();
     }
 
     /// A pool that is ready, with changes to its spec.
-    pub async fn pool(&self, name: &str, changes: Value) -> NodePool {
+    pub(crate) async fn pool(&self, name: &str, changes: Value) -> NodePool {
         let mut manifest = json!({
             "apiVersion": "karpenter.sh/v1",
             "kind": "NodePool",
@@ -144,7 +219,7 @@ impl World {
     }
 
     /// Sets the pool's readiness, as its controller would.
-    pub async fn pool_ready(&self, name: &str, status: &str) -> NodePool {
+    pub(crate) async fn pool_ready(&self, name: &str, status: &str) -> NodePool {
         let pools: Api<NodePool> = Api::all(self.client.clone());
         let condition = |kind: &str| {
             json!({
@@ -163,7 +238,7 @@ impl World {
     }
 
     /// A pod that the scheduler has found no place for.
-    pub async fn pending(&self, name: &str, cpu: &str, changes: Value) -> core::Pod {
+    pub(crate) async fn pending(&self, name: &str, cpu: &str, changes: Value) -> core::Pod {
         let mut manifest = json!({
             "apiVersion": "v1",
             "kind": "Pod",
@@ -181,7 +256,7 @@ impl World {
     }
 
     /// Marks a pod as the scheduler does when nothing fits.
-    pub async fn unschedulable(&self, name: &str) -> core::Pod {
+    pub(crate) async fn unschedulable(&self, name: &str) -> core::Pod {
         let pods: Api<core::Pod> = Api::namespaced(self.client.clone(), "default");
         let status = json!({ "status": { "phase": "Pending", "conditions": [{
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
@@ -192,18 +267,18 @@ impl World {
             .unwrap()
     }
 
-    pub async fn claims(&self) -> Vec<NodeClaim> {
+    pub(crate) async fn claims(&self) -> Vec<NodeClaim> {
         let claims: Api<NodeClaim> = Api::all(self.client.clone());
         claims.list(&ListParams::default()).await.unwrap().items
     }
 
-    pub async fn nodes(&self) -> Vec<Node> {
+    pub(crate) async fn nodes(&self) -> Vec<Node> {
         let nodes: Api<Node> = Api::all(self.client.clone());
         nodes.list(&ListParams::default()).await.unwrap().items
     }
 
     /// Messages of events with a reason, in the order they were written.
-    pub async fn events(&self, reason: &str) -> Vec<String> {
+    pub(crate) async fn events(&self, reason: &str) -> Vec<String> {
         let events: Api<core::Event> = Api::all(self.client.clone());
         let mut events = events.list(&ListParams::default()).await.unwrap().items;
         events.sort_by_key(|event| event.metadata.creation_timestamp.clone());
@@ -215,7 +290,7 @@ impl World {
     }
 
     /// Makes every node ready, as its kubelet would.
-    pub async fn make_nodes_ready(&self) {
+    pub(crate) async fn make_nodes_ready(&self) {
         let nodes: Api<core::Node> = Api::all(self.client.clone());
         for node in self.nodes().await {
             let status = json!({ "status": { "conditions": [{
@@ -240,7 +315,7 @@ impl World {
     }
 
     /// Binds a pod, as the scheduler would, and lets it run.
-    pub async fn bind(&self, pod: &str, node: &str) {
+    pub(crate) async fn bind(&self, pod: &str, node: &str) {
         let pods: Api<core::Pod> = Api::namespaced(self.client.clone(), "default");
         let binding = json!({
             "apiVersion": "v1", "kind": "Binding",
@@ -260,7 +335,7 @@ impl World {
     }
 
     /// Removes a pod at once.
-    pub async fn delete_pod(&self, pod: &str) {
+    pub(crate) async fn delete_pod(&self, pod: &str) {
         let pods: Api<core::Pod> = Api::namespaced(self.client.clone(), "default");
         pods.delete(pod, &DeleteParams::default().grace_period(0))
             .await
@@ -269,7 +344,7 @@ impl World {
 
     /// Nodes that run one pod each, made the way the product makes them; returns their names. Takes
     /// half a minute.
-    pub async fn busy_nodes(&self, count: usize) -> Vec<String> {
+    pub(crate) async fn busy_nodes(&self, count: usize) -> Vec<String> {
         for index in 0..count {
             // No two of these fit on the largest type.
             self.pending(&format!("web-{index}"), "200", json!({}))
@@ -293,7 +368,7 @@ impl World {
     }
 
     /// Names of nodes that are still there and stay.
-    pub async fn kept_nodes(&self) -> Vec<String> {
+    pub(crate) async fn kept_nodes(&self) -> Vec<String> {
         let nodes = self.nodes().await.into_iter();
         nodes
             .filter(|node| node.metadata.deletion_timestamp.is_none())
@@ -302,12 +377,12 @@ impl World {
     }
 
     /// Seconds since the world began.
-    pub fn seconds(&self) -> u64 {
+    pub(crate) fn seconds(&self) -> u64 {
         self.start.elapsed().as_secs()
     }
 
     /// A row of the specification holds, or the test fails with everything worth knowing.
-    pub async fn check(&self, row: &str, holds: bool) {
+    pub(crate) async fn check(&self, row: &str, holds: bool) {
         assert!(
             holds,
             "{row} at {} s: {}",
@@ -317,7 +392,7 @@ impl World {
     }
 
     /// Everything worth knowing when a test fails.
-    pub async fn dump(&self) -> String {
+    pub(crate) async fn dump(&self) -> String {
         let pools: Api<NodePool> = Api::all(self.client.clone());
         let pools = pools.list(&ListParams::default()).await.unwrap().items;
         let snapshot = self.ctx.mirror.snapshot(self.ctx.clock.now());
@@ -334,7 +409,7 @@ impl World {
     }
 
     /// Waits until so many seconds have passed since the world began.
-    pub async fn at(&self, seconds: u64) {
+    pub(crate) async fn at(&self, seconds: u64) {
         tokio::time::sleep_until(self.start + Duration::from_secs(seconds)).await;
     }
 }

@@ -1,0 +1,10 @@
+//! Rounds of both kinds: the real controllers against the embedded API server, under paused time.
+//!
+//! One program, because linking costs more than running.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod disruption;
+mod launching;
+mod mirror;
+mod provisioning;
+mod world;
