@@ -59,7 +59,7 @@ fn read(schema: &Schema, id: NodeId, value: &mut Value, path: &str) -> Result<()
     let node = schema.node(id);
     let fault = |value: &Value, wanted: &str| {
         Err(format!(
-            "{} into Go struct field {path} of type {wanted}",
+            "json: cannot unmarshal {} into Go struct field {path} of type {wanted}",
             go_word(value)
         ))
     };

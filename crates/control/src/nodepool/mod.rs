@@ -11,7 +11,11 @@ pub(crate) mod outcomes;
 mod readiness;
 mod status;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use karpenter_api::{
     conditions::{self, INITIALIZED},
@@ -188,11 +192,10 @@ fn label_rules(ctx: &Ctx) -> WellKnown {
 fn count(ctx: &Ctx, pool: &NodePool, claims: &[Arc<NodeClaim>]) -> Totals {
     let name = pool.metadata.name.as_deref().unwrap_or_default();
     let nodes: Vec<Arc<Node>> = ctx.mirror.all::<Node>();
-    let on = |id: &str| {
-        nodes
-            .iter()
-            .find(|node| node.spec.provider_id.as_deref() == Some(id))
-    };
+    let by_id: BTreeMap<&str, &Node> = nodes
+        .iter()
+        .filter_map(|node| Some((node.spec.provider_id.as_deref()?, &**node)))
+        .collect();
     let mut known: BTreeSet<&str> = BTreeSet::new();
     let mut machines = Vec::new();
     for claim in claims {
@@ -204,12 +207,12 @@ fn count(ctx: &Ctx, pool: &NodePool, claims: &[Arc<NodeClaim>]) -> Totals {
             continue;
         };
         known.insert(id);
-        let node = on(id);
+        let node = by_id.get(id).copied();
         let uid = claim.metadata.uid.as_deref().unwrap_or_default();
         let node_leaving = node.is_some_and(|node| node.metadata.deletion_timestamp.is_some());
         machines.push(Machine {
             claim: Some(claim),
-            node: node.map(|node| &**node),
+            node,
             leaving: claim.metadata.deletion_timestamp.is_some()
                 || node_leaving
                 || ctx.mirror.is_marked(uid),
@@ -231,6 +234,6 @@ fn count(ctx: &Ctx, pool: &NodePool, claims: &[Arc<NodeClaim>]) -> Totals {
     counter::totals(machines)
 }
 
-fn pool_of(labels: Option<&std::collections::BTreeMap<String, String>>) -> Option<&String> {
+fn pool_of(labels: Option<&BTreeMap<String, String>>) -> Option<&String> {
     labels?.get(labels::NODEPOOL)
 }

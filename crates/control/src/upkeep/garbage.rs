@@ -26,6 +26,8 @@ const PERIOD: Duration = Duration::from_mins(2);
 /// What is known of a claim when the list is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Facts<'a> {
+    /// Whether it is meant for our provider.
+    pub(crate) managed: bool,
     /// Whether its node registered. Before that, liveness is in charge of it.
     pub(crate) registered: bool,
     /// Whether it is being deleted already.
@@ -39,7 +41,8 @@ pub(crate) struct Facts<'a> {
 /// Whether the claim's instance is gone for good. `instances` are those that exist and are not
 /// terminating.
 pub(crate) fn is_abandoned(facts: &Facts<'_>, instances: &BTreeSet<&str>) -> bool {
-    facts.registered
+    facts.managed
+        && facts.registered
         && !facts.deleting
         && !facts.node_ready
         && facts
@@ -74,11 +77,12 @@ async fn look(ctx: &Ctx) -> Result<Next, Failure> {
         .mirror
         .all::<NodeClaim>()
         .into_iter()
-        .filter(|claim| {
-            let class = &claim.spec.node_class_ref;
-            ctx.cloud.manages(&class.group, &class.kind)
-        })
+        .filter(|claim| is_abandoned(&facts(ctx, claim), &BTreeSet::new()))
         .collect();
+    // Of a settled cluster the provider need not be asked.
+    if claims.is_empty() {
+        return Ok(Next::After(PERIOD));
+    }
     let instances = ctx.cloud.list().await.map_err(Failure::new)?;
     let existing: BTreeSet<&str> = instances
         .iter()
@@ -87,25 +91,14 @@ async fn look(ctx: &Ctx) -> Result<Next, Failure> {
         .collect();
     let mut failure = None;
     for claim in claims {
-        let provider_id = claim
-            .status
-            .as_ref()
-            .and_then(|status| status.provider_id.as_deref());
-        let nodes = ctx
-            .mirror
-            .nodes_with_provider_id(provider_id.unwrap_or_default());
-        let facts = Facts {
-            registered: conditions::is_true(claim.conditions(), REGISTERED),
-            deleting: claim.metadata.deletion_timestamp.is_some(),
-            provider_id,
-            node_ready: matches!(nodes.as_slice(), [node] if node.is_ready()),
-        };
+        let facts = facts(ctx, &claim);
         if !is_abandoned(&facts, &existing) {
             continue;
         }
         match effect::delete_by_uid(ctx, &*claim).await {
             Ok(()) => {
                 let nodeclaim = claim.metadata.name.as_deref();
+                let provider_id = facts.provider_id;
                 info!(
                     nodeclaim,
                     provider_id, "deleting a claim whose instance is gone"
@@ -117,6 +110,24 @@ async fn look(ctx: &Ctx) -> Result<Next, Failure> {
         }
     }
     failure.map_or(Ok(Next::After(PERIOD)), |error| Err(error.into()))
+}
+
+fn facts<'a>(ctx: &Ctx, claim: &'a NodeClaim) -> Facts<'a> {
+    let class = &claim.spec.node_class_ref;
+    let provider_id = claim
+        .status
+        .as_ref()
+        .and_then(|status| status.provider_id.as_deref());
+    let nodes = ctx
+        .mirror
+        .nodes_with_provider_id(provider_id.unwrap_or_default());
+    Facts {
+        managed: ctx.cloud.manages(&class.group, &class.kind),
+        registered: conditions::is_true(claim.conditions(), REGISTERED),
+        deleting: claim.metadata.deletion_timestamp.is_some(),
+        provider_id,
+        node_ready: matches!(nodes.as_slice(), [node] if node.is_ready()),
+    }
 }
 
 #[cfg(test)]
@@ -131,6 +142,7 @@ mod tests {
     #[test]
     fn claims_without_instance_go() {
         let gone = Facts {
+            managed: true,
             registered: true,
             deleting: false,
             provider_id: Some("kwok://gone"),
@@ -165,6 +177,14 @@ mod tests {
             "deleting",
             &Facts {
                 deleting: true,
+                ..gone
+            },
+            false,
+        );
+        check(
+            "somebody else's",
+            &Facts {
+                managed: false,
                 ..gone
             },
             false,

@@ -13,8 +13,10 @@ use karpenter_api::objects::Node;
 
 use crate::{Task, ctx::Ctx, mirror::Change};
 
-/// How often we look whether the first lists are complete.
-const LIST_PAUSE: Duration = Duration::from_millis(10);
+/// How soon we look whether the first lists are complete; each further look takes twice as long.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+/// The longest time between two looks: a cluster without our kinds is waited for at little cost.
+const LONGEST_LOOK: Duration = Duration::from_millis(200);
 
 /// The controllers of this room.
 pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
@@ -24,8 +26,10 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
 /// Waits until every kind was listed. Before that an object that is not there may only not be known,
 /// and nothing may be concluded from its absence.
 pub(crate) async fn listed(ctx: &Ctx) {
+    let mut pause = FIRST_LOOK;
     while !ctx.mirror.is_listed() {
-        tokio::time::sleep(LIST_PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_LOOK);
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use http::Method;
+use karpenter_api::nodeclaim::NodeClaim;
 use karpenter_cloud::{HookOutcome, LaunchError};
+use karpenter_control::mirror::{Key, Mirror};
+use karpenter_plan::WellKnown;
 use serde_json::{Value, json};
 
 use crate::{
@@ -778,4 +781,32 @@ async fn what_was_forgotten_by_a_restart_is_found_again() {
         .until("end", 30, async |world| world.gone("NodeClaim", "a").await)
         .await;
     check("restart", world.gone("Node", "a").await);
+}
+
+/// Upstream has a controller that drops claims which a late answer brought back into memory; ours
+/// never come back.
+#[test]
+fn late_answers_bring_no_claim_back() {
+    let mirror = Mirror::new(&WellKnown::default());
+    let state = |version: u64, provider_id: Option<&str>| -> NodeClaim {
+        let versioned = json!({
+            "apiVersion": "karpenter.sh/v1",
+            "metadata": {"uid": "1", "resourceVersion": version.to_string()},
+            "status": {"providerID": provider_id},
+        });
+        serde_json::from_value(with(claim("a"), versioned)).unwrap()
+    };
+    let known = || mirror.named::<NodeClaim>("a").is_some();
+    for provider_id in [None, Some("fake://a")] {
+        let mirror = Mirror::new(&WellKnown::default());
+        mirror.apply(state(5, provider_id));
+        check("lifecycle/X14", mirror.named::<NodeClaim>("a").is_some());
+    }
+    mirror.apply(state(5, None));
+    mirror.delete::<NodeClaim>(&Key::cluster("a"), "1");
+    check("lifecycle/X14", !known());
+    mirror.observe(state(6, None));
+    check("lifecycle/X14", !known());
+    mirror.delete::<NodeClaim>(&Key::cluster("a"), "1");
+    check("lifecycle/X14", !known());
 }
