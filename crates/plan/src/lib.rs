@@ -33,6 +33,7 @@ pub mod budget;
 pub mod check;
 pub mod cron;
 pub mod disrupt;
+pub mod explain;
 
 pub use crate::{
     catalog::{Catalog, CatalogFeed, InstanceType, Offering, Overhead},
@@ -40,6 +41,7 @@ pub use crate::{
     daemon::Daemon,
     disrupt::{Command, DisruptOptions, DisruptReport, disrupt},
     disruption_budget::DisruptionBudget,
+    explain::{PodExplanation, explain_pod},
     labels::Labels,
     lower::{Lowering, NodeInput, Problem, WellKnown},
     node::Node,

@@ -54,7 +54,7 @@ pub(super) fn violations(
 
 /// What the judge knows of a pool's labels before any pod comes: its requirements, and two labels
 /// that every node gets in the end.
-pub(super) fn known_labels(snapshot: &Snapshot, pool: PoolId) -> Terms {
+pub(crate) fn known_labels(snapshot: &Snapshot, pool: PoolId) -> Terms {
     let mut known = Terms::of(&snapshot.pools[pool].requirements, &snapshot.vocabulary);
     known.know(karpenter_api::labels::REGISTERED, "true");
     known.know(karpenter_api::labels::INITIALIZED, "true");
@@ -62,13 +62,13 @@ pub(super) fn known_labels(snapshot: &Snapshot, pool: PoolId) -> Terms {
 }
 
 /// The instance types of each pool as the judge reads them, read once when first asked for.
-pub(super) struct Kinds<'a> {
+pub(crate) struct Kinds<'a> {
     snapshot: &'a Snapshot,
     by_pool: IdVec<PoolId, OnceCell<Vec<Kind>>>,
 }
 
 impl<'a> Kinds<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot) -> Self {
+    pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
         Self {
             snapshot,
             by_pool: snapshot.pools.ids().map(|_| OnceCell::new()).collect(),
@@ -76,7 +76,7 @@ impl<'a> Kinds<'a> {
     }
 
     /// The types of a pool, in the order of their ids.
-    pub(super) fn of(&self, pool: PoolId) -> &[Kind] {
+    pub(crate) fn of(&self, pool: PoolId) -> &[Kind] {
         self.by_pool[pool].get_or_init(|| self.read(pool))
     }
 
@@ -109,23 +109,23 @@ impl<'a> Kinds<'a> {
 }
 
 /// An instance type as the judge reads it.
-pub(super) struct Kind {
-    pub(super) labels: Terms,
-    pub(super) overhead: Overhead,
-    pub(super) offerings: Vec<Deal>,
+pub(crate) struct Kind {
+    pub(crate) labels: Terms,
+    pub(crate) overhead: Overhead,
+    pub(crate) offerings: Vec<Deal>,
 }
 
 /// An offering as the judge reads it.
-pub(super) struct Deal {
-    pub(super) labels: Terms,
-    pub(super) is_available: bool,
-    pub(super) allocatable: Resources,
-    pub(super) price: Price,
+pub(crate) struct Deal {
+    pub(crate) labels: Terms,
+    pub(crate) is_available: bool,
+    pub(crate) allocatable: Resources,
+    pub(crate) price: Price,
 }
 
 impl Kind {
     /// Ways to buy it that fit the requirements.
-    pub(super) fn deals<'a>(&'a self, wanted: &'a Terms) -> impl Iterator<Item = &'a Deal> {
+    pub(crate) fn deals<'a>(&'a self, wanted: &'a Terms) -> impl Iterator<Item = &'a Deal> {
         self.offerings
             .iter()
             .filter(|deal| deal.is_available && wanted.may_satisfy(&deal.labels))
@@ -137,7 +137,7 @@ impl Kind {
     }
 
     /// Some deal has room for the requests beside its DaemonSets.
-    pub(super) fn fits(&self, wanted: &Terms, requests: &Resources) -> bool {
+    pub(crate) fn fits(&self, wanted: &Terms, requests: &Resources) -> bool {
         let mut total = requests.clone();
         total.add(&self.overhead.requests);
         self.deals(wanted).any(|deal| {
@@ -147,7 +147,7 @@ impl Kind {
     }
 
     /// No DaemonSet that comes with it takes one of these ports.
-    pub(super) fn leaves_ports(&self, ports: &[&HostPort]) -> bool {
+    pub(crate) fn leaves_ports(&self, ports: &[&HostPort]) -> bool {
         !ports.iter().any(|port| {
             self.overhead
                 .ports

@@ -15,9 +15,9 @@ use super::terms::Terms;
 
 /// What DaemonSets bring along.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Overhead {
-    pub(super) requests: Resources,
-    pub(super) ports: Vec<HostPort>,
+pub(crate) struct Overhead {
+    pub(crate) requests: Resources,
+    pub(crate) ports: Vec<HostPort>,
 }
 
 impl Overhead {
@@ -52,7 +52,7 @@ pub(super) fn on_new(snapshot: &Snapshot, pool: &Pool, known: &Terms, kind: &Ter
 }
 
 /// What may still come to a node that exists, what is there already taken off.
-pub(super) fn on_existing(snapshot: &Snapshot, node: &Node, present: &Resources) -> Resources {
+pub(crate) fn on_existing(snapshot: &Snapshot, node: &Node, present: &Resources) -> Resources {
     let mut expected = Overhead::of(snapshot.daemons.values().filter(|daemon| {
         let shape = &daemon.shape;
         let is_tolerant = node

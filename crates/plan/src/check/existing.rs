@@ -16,7 +16,7 @@ use super::terms::Terms;
 use super::violation::Violation;
 
 /// The name that the node's host name requirement stands for.
-pub(super) fn host_name(node: &Node) -> &str {
+pub(crate) fn host_name(node: &Node) -> &str {
     node.labels
         .get(karpenter_api::labels::HOSTNAME)
         .unwrap_or(&node.name)

@@ -23,7 +23,11 @@ mod limits;
 mod terms;
 mod violation;
 
-use self::claims::Kinds;
+// `explain` reads the world as the judge does.
+pub(crate) use self::claims::{Deal, Kind, Kinds, known_labels};
+pub(crate) use self::daemons::on_existing;
+pub(crate) use self::existing::host_name;
+pub(crate) use self::terms::{Set, Terms};
 pub use self::violation::Violation;
 
 /// Judges a plan for the world as it is.

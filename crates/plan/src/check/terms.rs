@@ -9,7 +9,7 @@ use crate::vocabulary::Vocabulary;
 
 /// The values that one requirement lets through.
 #[derive(Clone, Debug)]
-pub(super) struct Set {
+pub(crate) struct Set {
     /// The values are those kept out, not those let in.
     excluding: bool,
     values: BTreeSet<Arc<str>>,
@@ -17,7 +17,7 @@ pub(super) struct Set {
     at_most: Option<i64>,
     is_well_known: bool,
     needs_presence: bool,
-    pub(super) min_values: Option<u32>,
+    pub(crate) min_values: Option<u32>,
 }
 
 impl Set {
@@ -38,7 +38,7 @@ impl Set {
     }
 
     /// A label with this value would do.
-    pub(super) fn has(&self, value: &str) -> bool {
+    pub(crate) fn has(&self, value: &str) -> bool {
         let is_listed = self.values.contains(value);
         if is_listed == self.excluding {
             return false;
@@ -53,12 +53,12 @@ impl Set {
     }
 
     /// Having no such label would do.
-    pub(super) fn allows_absence(&self) -> bool {
+    pub(crate) fn allows_absence(&self) -> bool {
         self.excluding != self.values.is_empty()
     }
 
     /// The values, if they can be counted.
-    pub(super) fn listed(&self) -> Option<&BTreeSet<Arc<str>>> {
+    pub(crate) fn listed(&self) -> Option<&BTreeSet<Arc<str>>> {
         (!self.excluding).then_some(&self.values)
     }
 
@@ -107,10 +107,10 @@ impl Set {
 
 /// One set per label key.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Terms(BTreeMap<Arc<str>, Set>);
+pub(crate) struct Terms(BTreeMap<Arc<str>, Set>);
 
 impl Terms {
-    pub(super) fn of(requirements: &Requirements, vocabulary: &Vocabulary) -> Self {
+    pub(crate) fn of(requirements: &Requirements, vocabulary: &Vocabulary) -> Self {
         let named = requirements.iter().map(|requirement| {
             let name = vocabulary.key_name(requirement.key()).clone();
             (name, Set::of(requirement, vocabulary))
@@ -118,16 +118,16 @@ impl Terms {
         Self(named.collect())
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Set> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Set> {
         self.0.get(key)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Set)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Set)> {
         self.0.iter()
     }
 
     /// Adds a label that is known to have one value.
-    pub(super) fn know(&mut self, key: &str, value: &str) {
+    pub(crate) fn know(&mut self, key: &str, value: &str) {
         let set = Set {
             excluding: false,
             values: [Arc::from(value)].into(),
@@ -155,7 +155,7 @@ impl Terms {
     }
 
     /// A node with exactly these labels satisfies the terms.
-    pub(super) fn are_met_by(&self, labels: &Labels, host_name: &str) -> bool {
+    pub(crate) fn are_met_by(&self, labels: &Labels, host_name: &str) -> bool {
         self.0.iter().all(|(key, set)| {
             let value = labels.get(key).map(|value| &**value);
             let value = value.or((**key == *HOST_NAME).then_some(host_name));
@@ -166,7 +166,7 @@ impl Terms {
     }
 
     /// No key that both speak of contradicts itself.
-    pub(super) fn intersect(&self, other: &Self) -> bool {
+    pub(crate) fn intersect(&self, other: &Self) -> bool {
         self.0
             .iter()
             .all(|(key, set)| other.get(key).is_none_or(|others| set.agrees(others)))
@@ -174,7 +174,7 @@ impl Terms {
 
     /// A node that will be, of which these terms are known, may satisfy the wanted ones: what is not
     /// known may be assumed only of well-known labels.
-    pub(super) fn may_satisfy(&self, wanted: &Self) -> bool {
+    pub(crate) fn may_satisfy(&self, wanted: &Self) -> bool {
         wanted.0.iter().all(|(key, set)| match self.get(key) {
             Some(own) => own.agrees(set),
             None => set.is_well_known || set.allows_absence(),
@@ -182,7 +182,7 @@ impl Terms {
     }
 
     /// Keys that the wanted terms need and that nothing here defines.
-    pub(super) fn undefined<'a>(&self, wanted: &'a Self) -> Option<&'a Arc<str>> {
+    pub(crate) fn undefined<'a>(&self, wanted: &'a Self) -> Option<&'a Arc<str>> {
         let is_undefined = |key: &str, set: &Set| {
             !set.is_well_known && !set.allows_absence() && self.get(key).is_none()
         };
@@ -194,7 +194,7 @@ impl Terms {
     }
 
     /// The first key for which these terms let something through that the wanted ones do not.
-    pub(super) fn first_beyond<'a>(&self, wanted: &'a Self) -> Option<&'a Arc<str>> {
+    pub(crate) fn first_beyond<'a>(&self, wanted: &'a Self) -> Option<&'a Arc<str>> {
         let is_within = |key: &str, set: &Set| self.get(key).is_some_and(|own| own.is_within(set));
         wanted
             .0

@@ -1,0 +1,266 @@
+//! The whole why behind one pod, on demand.
+//!
+//! While scheduling, a refusal is a code and the first reason is enough. Here every constraint is
+//! judged by itself, whatever the others say, and each change that would help alone is looked for.
+//! The verdict is the scheduler's own, from a round over the same snapshot; the reasons are read as
+//! the judge reads them, slowly and plainly. [`pool`] explains new nodes with the verdicts of
+//! [`constraint`] and the advice of [`change`], [`place`] existing ones; [`text`] puts it all into
+//! lines.
+//!
+//! The types here are a contract: other programs read their JSON.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde::Serialize;
+
+use crate::check::Kinds;
+use crate::pod::{Owner, Pod};
+use crate::schedule::{Options, Plan, Report, SkipReason, schedule};
+use crate::snapshot::Snapshot;
+use crate::vocabulary::PodId;
+
+mod change;
+mod constraint;
+mod place;
+mod pool;
+mod text;
+
+use self::pool::PoolView;
+
+/// Everything there is to say about a pod's place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodExplanation {
+    /// The version of this contract.
+    pub api_version: &'static str,
+    /// What is explained.
+    pub kind: &'static str,
+    /// `namespace/name`.
+    pub name: String,
+    /// What becomes of the pod.
+    pub verdict: Verdict,
+    /// The node it goes to or sits on, or the claim that would be made for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Why, as its event or the report of the round says it; absent when it has a place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What each NodePool makes of it, in the order in which they are asked.
+    pub node_pools: Vec<PoolExplanation>,
+    /// What each node makes of it, in name order.
+    pub existing_nodes: Vec<NodeExplanation>,
+    /// Changes any one of which would give it a place.
+    pub would_help: Vec<Change>,
+    /// Preferences that were dropped to place it.
+    pub relaxed: Vec<String>,
+}
+
+/// What becomes of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It goes to a node, or a claim, that exists.
+    ExistingNode,
+    /// A node will be made.
+    NewNode,
+    /// It has no place.
+    Unschedulable,
+    /// It is not scheduled, because of how it is written.
+    Ignored,
+    /// It needs no place from us now.
+    Skipped,
+}
+
+/// What a NodePool makes of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolExplanation {
+    /// The NodePool.
+    pub node_pool: String,
+    /// Each constraint's own verdict; empty when the pool gets no new nodes anyway.
+    pub constraints: Vec<ConstraintVerdict>,
+    /// The verdict in one line.
+    pub message: String,
+}
+
+/// How many of a pool's instance types satisfy one constraint, whatever the other constraints say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConstraintVerdict {
+    /// What is constrained, such as `resources.memory`.
+    pub constraint: String,
+    /// What is asked of it.
+    pub asked: String,
+    /// Instance types that satisfy it.
+    pub passing: usize,
+    /// Instance types that the pool could launch at all.
+    pub of: usize,
+    /// The type that comes closest, when none passes and distance means something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<Nearest>,
+}
+
+/// The instance type that comes closest to a constraint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Nearest {
+    /// The instance type.
+    pub instance_type: String,
+    /// What it has, DaemonSets taken off.
+    pub has: String,
+}
+
+/// What a node makes of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeExplanation {
+    /// The node, or the claim that will become one.
+    pub node: String,
+    /// Every reason against it, or `fits`.
+    pub message: String,
+}
+
+/// A change that would help.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// What to change.
+    pub change: String,
+    /// What would come of it.
+    pub result: String,
+}
+
+/// Explains a pod in a round with the default options.
+pub fn explain_pod(snapshot: &Snapshot, pod: PodId) -> PodExplanation {
+    explain_pod_with(snapshot, pod, &Options::default())
+}
+
+/// Explains a pod in a round with these options.
+pub fn explain_pod_with(snapshot: &Snapshot, id: PodId, options: &Options) -> PodExplanation {
+    let pod = &*snapshot.pods[id];
+    let (plan, report) = schedule(snapshot, options);
+    let (verdict, target, message) = verdict(snapshot, id, options, &plan, &report);
+    let kinds = Kinds::new(snapshot);
+    let mut pools = pool::views(snapshot, &kinds, &plan, id);
+    pools.sort_by_key(PoolView::rank);
+    let is_looking = matches!(verdict, Verdict::Unschedulable);
+    let mut would_help = Vec::new();
+    if is_looking && pod.shape.unsupported.is_none() && !report.no_pools {
+        would_help.extend(place::changes(snapshot, &plan, id));
+        would_help.extend(pools.iter().flat_map(|view| view.changes(pod)));
+        let mut seen: Vec<Change> = Vec::new();
+        would_help.retain(|change| {
+            let is_new = !seen.iter().any(|other| other.change == change.change);
+            seen.push(change.clone());
+            is_new
+        });
+    }
+    let was_relaxed = report.relaxed.contains(&id);
+    PodExplanation {
+        api_version: "explain.karpenter.sh/v1",
+        kind: "Pod",
+        name: pod.display_name(),
+        verdict,
+        target,
+        message,
+        node_pools: pools.iter().map(|view| view.explanation(pod)).collect(),
+        existing_nodes: place::explanations(snapshot, &plan, id),
+        would_help,
+        relaxed: if was_relaxed {
+            pod.shape.relaxed.iter().map(ToString::to_string).collect()
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+type Outcome = (Verdict, Option<String>, Option<String>);
+
+fn verdict(
+    snapshot: &Snapshot,
+    id: PodId,
+    options: &Options,
+    plan: &Plan,
+    report: &Report,
+) -> Outcome {
+    let pod = &*snapshot.pods[id];
+    if let Some((_, node)) = plan.bindings.iter().find(|(bound, _)| *bound == id) {
+        return (
+            Verdict::ExistingNode,
+            Some(snapshot.nodes[*node].name.to_string()),
+            None,
+        );
+    }
+    if let Some(index) = plan
+        .claims
+        .iter()
+        .position(|claim| claim.pods.contains(&id))
+    {
+        return (
+            Verdict::NewNode,
+            Some(claim_name(snapshot, plan, index)),
+            None,
+        );
+    }
+    if let Some((_, refusal)) = report.unplaced.iter().find(|(refused, _)| *refused == id) {
+        let message = refusal.message_with(snapshot, id, options);
+        return (Verdict::Unschedulable, None, Some(message));
+    }
+    if let Some((_, ignored)) = report.ignored.iter().find(|(ignored, _)| *ignored == id) {
+        return (
+            Verdict::Ignored,
+            None,
+            Some(format!("ignoring pod, {}", ignored.message)),
+        );
+    }
+    if let Some((_, reason)) = report.skipped.iter().find(|(skipped, _)| *skipped == id) {
+        return match reason {
+            SkipReason::Expected(node) => {
+                let target = snapshot.nodes[*node].name.to_string();
+                (
+                    Verdict::ExistingNode,
+                    Some(target),
+                    Some("a node was made for it".into()),
+                )
+            }
+            SkipReason::NotMovable => {
+                let message = "its node goes away, and it may not be moved in time".into();
+                (
+                    Verdict::Skipped,
+                    pod.node.as_ref().map(ToString::to_string),
+                    Some(message),
+                )
+            }
+        };
+    }
+    let target = pod.node.as_ref().map(ToString::to_string);
+    (Verdict::Skipped, target, Some(rest_reason(pod).into()))
+}
+
+/// Why a pod is none of the round's business.
+fn rest_reason(pod: &Pod) -> &'static str {
+    match pod.owner {
+        _ if pod.is_terminal() => "it has ended",
+        _ if pod.node.is_some() => "it has a node",
+        Owner::DaemonSet => "it belongs to a DaemonSet and comes with its node",
+        Owner::Node => "it belongs to its node",
+        Owner::None | Owner::StatefulSet | Owner::Other if pod.nominated => {
+            "the kube-scheduler is making room for it"
+        }
+        Owner::None | Owner::StatefulSet | Owner::Other => {
+            "the kube-scheduler has not found it unschedulable"
+        }
+    }
+}
+
+/// The name that a claim goes by before it is created: its pool's, and its number among the pool's.
+pub fn claim_name(snapshot: &Snapshot, plan: &Plan, index: usize) -> String {
+    let pool = plan.claims[index].pool;
+    let number = plan.claims[..=index]
+        .iter()
+        .filter(|claim| claim.pool == pool)
+        .count();
+    format!("{}-{number}", snapshot.pools[pool].name)
+}
