@@ -96,6 +96,9 @@ impl State {
             metadata.insert("generation".to_owned(), json!(1));
         }
         reset_status(&kind, &mut value);
+        // A status that was taken away begins with its schema's defaults, as it does when an object
+        // is read back from storage.
+        schema::set_defaults(&kind, &mut value);
         defaults::apply(self, &kind, &mut value, None)?;
         let errors = checks::new_object(&kind, &value);
         schema::validate(&kind, &value, None, errors)?;

@@ -250,6 +250,13 @@ pub(crate) fn prepare(
     })
 }
 
+/// Fill in what a custom kind's schema has defaults for.
+pub(crate) fn set_defaults(kind: &Kind, value: &mut Value) {
+    if let Some(schema) = of(kind).filter(|_| !kind.builtin) {
+        default::apply(&schema, value);
+    }
+}
+
 /// Judge an object: `errors` is what `checks` has against it, custom kinds add what their schema has.
 pub(crate) fn validate(
     kind: &Kind,
