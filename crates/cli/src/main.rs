@@ -1,3 +1,70 @@
-//! The binary `karpenter`.
+//! The binary `karpenter`: one file per command, and `input` that reads manifests for all of them.
+//!
+//! Exit codes: 0 done; 1 the answer is "no"; 2 wrong use or unreadable input.
 
-fn main() {}
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod crds;
+mod explain;
+mod input;
+mod local;
+mod offline;
+mod options;
+mod output;
+mod plan;
+mod types;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The node autoscaler for Kubernetes: watches pending pods, works out which machines would hold
+/// them at the lowest price, launches those, and takes them away when they are not needed.
+#[derive(Parser)]
+#[command(name = "karpenter", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the CustomResourceDefinitions.
+    Crds(crds::Arguments),
+    /// Say why: each constraint's own verdict, the nearest miss, the smallest change that helps.
+    Explain(explain::Arguments),
+    /// Run a whole cluster in this process: Kubernetes API, scheduler, kubelets and our controllers.
+    Local(local::Arguments),
+    /// Answer offline: which nodes would be launched for these pods, and which pods have no home.
+    Plan(plan::Arguments),
+    /// Show the instance types as the scheduler sees them.
+    Types(types::Arguments),
+}
+
+/// How a command ended, when it ended well enough to say so itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verdict {
+    /// Done, and the answer is yes.
+    Yes,
+    /// Done, and the answer is no: a pod has no home, a server would refuse a manifest.
+    No,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let ended = match arguments.command {
+        Command::Crds(arguments) => crds::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Local(arguments) => local::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Types(arguments) => types::run(&arguments),
+    };
+    match ended {
+        Ok(Verdict::Yes) => ExitCode::SUCCESS,
+        Ok(Verdict::No) => ExitCode::from(1),
+        Err(error) => {
+            output::complain(&format!("karpenter: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}

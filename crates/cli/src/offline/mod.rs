@@ -1,0 +1,318 @@
+//! A world from manifests: what `plan` and `explain` ask their questions of.
+//!
+//! The manifests go through the embedded API server (so offline and online agree on what is valid),
+//! workloads become their pods, and the same mirror that the controllers feed freezes the snapshot.
+
+mod admit;
+mod expand;
+mod kinds;
+#[cfg(test)]
+mod mutations;
+mod pools;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use karpenter_api::{
+    NodeClaim, NodePool,
+    objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
+};
+use karpenter_cloud::Cloud as _;
+use karpenter_control::mirror::{Mirror, Mirrored};
+use karpenter_kwok::{Kwok, KwokOptions};
+use karpenter_plan::{CatalogFeed, InstanceType, Price, Snapshot};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub(crate) use self::admit::Refused;
+use self::{
+    admit::Gate,
+    kinds::{KINDS, Kind},
+};
+use crate::{
+    input::{self, Document},
+    options::Catalogue,
+    output,
+};
+
+/// What every offline question is asked of.
+#[derive(clap::Args)]
+#[group(skip)]
+pub(crate) struct Arguments {
+    /// Manifests: a file, a folder, or `-` for standard input. May be repeated.
+    #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true)]
+    files: Vec<String>,
+    #[command(flatten)]
+    catalogue: Catalogue,
+    /// The instant for ages, budgets and durations, RFC 3339; the default is the present.
+    #[arg(long, value_name = "RFC3339")]
+    now: Option<Timestamp>,
+}
+
+/// The world that the manifests describe.
+pub(crate) struct World {
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// Manifests that a server would refuse; everything else is in the snapshot.
+    pub(crate) refused: Vec<Refused>,
+    /// Objects of kinds that nothing here reads.
+    pub(crate) skipped_kinds: BTreeMap<String, usize>,
+}
+
+impl World {
+    /// What each node costs, where its type and offering are known.
+    pub(crate) fn costs(&self) -> impl Iterator<Item = Price> + '_ {
+        let snapshot = &*self.snapshot;
+        snapshot.nodes.iter().filter_map(move |(id, node)| {
+            let catalog = snapshot.catalogs[snapshot.places[id].pool?].as_ref().ok()?;
+            let label = |key: &str| {
+                node.labels
+                    .get(key)
+                    .and_then(|text| snapshot.vocabulary.value(text))
+            };
+            let name = node.labels.get("node.kubernetes.io/instance-type")?;
+            let (zone, capacity_type) = (
+                label("topology.kubernetes.io/zone"),
+                label("karpenter.sh/capacity-type"),
+            );
+            catalog.types[catalog.type_named(name)?]
+                .offering_ids()
+                .map(|id| &catalog.offerings[id])
+                .find(|offering| offering.zone == zone && offering.capacity_type == capacity_type)
+                .map(|offering| offering.price)
+        })
+    }
+}
+
+impl World {
+    /// Whether some pool's requirements leave an available offering of the type.
+    pub(crate) fn could_launch(&self, instance_type: &str) -> bool {
+        let snapshot = &*self.snapshot;
+        let vocabulary = &snapshot.vocabulary;
+        snapshot.pools.iter().any(|(id, pool)| {
+            let Ok(catalog) = &snapshot.catalogs[id] else {
+                return false;
+            };
+            let Some(found) = catalog.type_named(instance_type) else {
+                return false;
+            };
+            let found = &catalog.types[found];
+            pool.requirements
+                .intersects(&found.requirements, vocabulary)
+                && found
+                    .offering_ids()
+                    .map(|id| &catalog.offerings[id])
+                    .any(|offering| {
+                        offering.available
+                            && pool
+                                .requirements
+                                .intersects(&offering.requirements, vocabulary)
+                    })
+        })
+    }
+}
+
+/// Reads, admits and freezes.
+///
+/// # Errors
+/// When a file cannot be read or is not made of objects; a manifest that is merely invalid ends up in
+/// [`World::refused`].
+pub(crate) fn build(arguments: &Arguments) -> anyhow::Result<World> {
+    build_from(&arguments.files, arguments.catalogue.read()?, arguments.now)
+}
+
+/// The same for a catalogue that was read already.
+pub(crate) fn build_from(
+    files: &[String],
+    types: Vec<InstanceType>,
+    now: Option<Timestamp>,
+) -> anyhow::Result<World> {
+    let documents = input::read(files)?;
+    let now = now.unwrap_or_else(Timestamp::now);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut gate = Gate::new(now).await?;
+        let admitted = admit(documents, &mut gate, now).await;
+        Ok(freeze(admitted, types, &gate, now))
+    })
+}
+
+/// Admitted objects, by kind, with where they came from.
+#[derive(Default)]
+struct Admitted {
+    objects: BTreeMap<usize, Vec<(String, Value)>>,
+    refused: Vec<Refused>,
+    skipped_kinds: BTreeMap<String, usize>,
+}
+
+async fn admit(documents: Vec<Document>, gate: &mut Gate, now: Timestamp) -> Admitted {
+    let mut admitted = Admitted::default();
+    let mut known: Vec<(usize, Document)> = Vec::new();
+    for document in documents {
+        match Kind::position(document.api_version(), document.kind()) {
+            Some(position) => known.push((position, document)),
+            None => {
+                *admitted
+                    .skipped_kinds
+                    .entry(document.kind().to_owned())
+                    .or_default() += 1;
+            }
+        }
+    }
+    // What others refer to is admitted first; the order of reading stays within a kind.
+    known.sort_by_key(|(position, _)| *position);
+    for (position, document) in known {
+        match gate.admit(&KINDS[position], &document).await {
+            Ok(mut object) => {
+                if document.kind() == "Pod" && document.object.get("status").is_none() {
+                    expand::judge(&mut object);
+                }
+                admitted
+                    .objects
+                    .entry(position)
+                    .or_default()
+                    .push((document.origin, object));
+            }
+            Err(refused) => admitted.refused.extend(refused),
+        }
+    }
+    expand_workloads(&mut admitted, gate, now).await;
+    admitted
+}
+
+/// Adds the pods of workloads, admitted like any other.
+async fn expand_workloads(admitted: &mut Admitted, gate: &mut Gate, now: Timestamp) {
+    let Some(pod_kind) = Kind::position("v1", "Pod") else {
+        return;
+    };
+    let others: Vec<Value> = admitted
+        .objects
+        .values()
+        .flatten()
+        .map(|(_, object)| object.clone())
+        .collect();
+    let mut made = Vec::new();
+    for kind in ["ReplicaSet", "Deployment", "StatefulSet", "Job"] {
+        let version = if kind == "Job" { "batch/v1" } else { "apps/v1" };
+        let Some(position) = Kind::position(version, kind) else {
+            continue;
+        };
+        for (origin, workload) in admitted.objects.get(&position).into_iter().flatten() {
+            made.extend(
+                expand::pods(workload, &others)
+                    .into_iter()
+                    .map(|pod| (origin.clone(), pod)),
+            );
+        }
+    }
+    let mut pods: Vec<Value> = Vec::new();
+    for (origin, object) in made {
+        match gate
+            .admit(&KINDS[pod_kind], &Document { origin, object })
+            .await
+        {
+            Ok(mut pod) => {
+                expand::judge(&mut pod);
+                pods.push(pod);
+            }
+            // Every pod of a template fails alike; saying it once is enough.
+            Err(refused) if !admitted.refused.contains(&refused[0]) => {
+                admitted.refused.extend(refused);
+            }
+            Err(_) => {}
+        }
+    }
+    expand::date(&mut pods, now);
+    let held = admitted.objects.entry(pod_kind).or_default();
+    held.extend(pods.into_iter().map(|pod| (String::new(), pod)));
+}
+
+fn freeze(mut admitted: Admitted, types: Vec<InstanceType>, gate: &Gate, now: Timestamp) -> World {
+    let feed = CatalogFeed {
+        generation: 1,
+        types: types.clone().into(),
+    };
+    let kwok = Kwok::new(KwokOptions {
+        client: gate.client(),
+        instance_types: types,
+        seed: 0,
+    });
+    let mirror = Mirror::new(kwok.well_known());
+    let mut refused = std::mem::take(&mut admitted.refused);
+    let classes: Vec<String> = names(&admitted, "karpenter.kwok.sh/v1alpha1", "KWOKNodeClass");
+    let mut take = |api_version: &str, kind: &str| -> Vec<(String, Value)> {
+        Kind::position(api_version, kind)
+            .and_then(|position| admitted.objects.remove(&position))
+            .unwrap_or_default()
+    };
+    for mut pool in decode::<NodePool>(take("karpenter.sh/v1", "NodePool"), &mut refused) {
+        for warning in pools::judge(
+            &mut pool,
+            &classes,
+            &karpenter_api::labels::WellKnown::kwok(),
+            now,
+        ) {
+            output::complain(&format!("karpenter: {warning}"));
+        }
+        mirror.set_catalog(
+            pool.metadata.name.as_deref().unwrap_or_default(),
+            Ok(feed.clone()),
+        );
+        mirror.apply(pool);
+    }
+    apply::<NodeClaim>(&mirror, take("karpenter.sh/v1", "NodeClaim"), &mut refused);
+    apply::<Node>(&mirror, take("v1", "Node"), &mut refused);
+    apply::<DaemonSet>(&mirror, take("apps/v1", "DaemonSet"), &mut refused);
+    apply::<PodDisruptionBudget>(
+        &mirror,
+        take("policy/v1", "PodDisruptionBudget"),
+        &mut refused,
+    );
+    apply::<Pod>(&mirror, take("v1", "Pod"), &mut refused);
+    World {
+        snapshot: mirror.snapshot(now),
+        refused,
+        skipped_kinds: admitted.skipped_kinds,
+    }
+}
+
+fn names(admitted: &Admitted, api_version: &str, kind: &str) -> Vec<String> {
+    Kind::position(api_version, kind)
+        .and_then(|position| admitted.objects.get(&position))
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, object)| Some(object["metadata"]["name"].as_str()?.to_owned()))
+        .collect()
+}
+
+fn apply<K: Mirrored + DeserializeOwned>(
+    mirror: &Mirror,
+    objects: Vec<(String, Value)>,
+    refused: &mut Vec<Refused>,
+) {
+    for object in decode::<K>(objects, refused) {
+        mirror.apply(object);
+    }
+}
+
+/// Objects that a server accepts and that still cannot be read are refused by name.
+fn decode<K: DeserializeOwned>(
+    objects: Vec<(String, Value)>,
+    refused: &mut Vec<Refused>,
+) -> Vec<K> {
+    let mut decoded = Vec::new();
+    for (origin, object) in objects {
+        match serde_json::from_value(object) {
+            Ok(object) => decoded.push(object),
+            Err(error) => {
+                refused.push(Refused {
+                    origin,
+                    field: None,
+                    message: error.to_string(),
+                });
+            }
+        }
+    }
+    decoded
+}
