@@ -227,12 +227,40 @@ fn definition_faults(value: &Value, spec: &Value, errors: &mut Vec<FieldError>) 
         ));
     }
     for (index, version) in versions.iter().enumerate() {
+        if let Some(schema) = at(version, &["schema", "openAPIV3Schema"]) {
+            let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
+            pattern_faults(schema, &path, errors);
+        }
         if at(version, &["schema", "openAPIV3Schema"]).is_none() {
             errors.push(FieldError::required(
                 format!("spec.versions[{index}].schema.openAPIV3Schema"),
                 "schemas are required",
             ));
         }
+    }
+}
+
+/// Patterns that are no regular expressions. A field that is called `pattern` holds a schema, no text.
+fn pattern_faults(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    match schema {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let below = format!("{path}.{name}");
+                match value.as_str().filter(|_| name == "pattern") {
+                    Some(pattern) if regex::Regex::new(pattern).is_err() => {
+                        let what = "must be a valid regular expression";
+                        errors.push(FieldError::invalid(below, value, what));
+                    }
+                    _ => pattern_faults(value, &below, errors),
+                }
+            }
+        }
+        Value::Array(list) => {
+            for (index, value) in list.iter().enumerate() {
+                pattern_faults(value, &format!("{path}[{index}]"), errors);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

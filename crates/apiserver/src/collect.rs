@@ -120,6 +120,13 @@ impl State {
         if kind.is("", "Namespace") {
             return Ok(self.delete_namespace(id, key, value));
         }
+        if kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+            self.delete_definition(id, key, value);
+            return Ok(match self.get(id, key) {
+                Some(now) => (now.clone(), false),
+                None => (current, true),
+            });
+        }
         if grace > 0 || object::has_finalizers(&value) {
             return Ok((self.mark_deleting(id, &current, value, grace), false));
         }
@@ -300,6 +307,9 @@ impl State {
             if let Some((owner_id, owner_key)) = self.waiting.get(&owner).cloned() {
                 self.release_foreground(&owner, owner_id, &owner_key);
             }
+        }
+        if !kind.builtin {
+            self.release_definition(&kind.qualified());
         }
         if !stored.meta.key.namespace.is_empty() {
             self.release_namespace(&stored.meta.key.namespace.clone());

@@ -9,7 +9,7 @@ use crate::{
     kinds::{Kind, ScalePaths, SelectableField, Version},
     object,
     schema::Schema,
-    store::{ResourceId, Route, State, Stored},
+    store::{Key, ResourceId, Route, State, Stored},
 };
 
 impl State {
@@ -67,26 +67,68 @@ impl State {
         }
     }
 
-    /// A definition went: its objects go, and its paths.
-    pub(crate) fn withdraw_definition(&mut self, name: &str) {
+    /// Begin to delete a definition: its objects go first, each by its own finalizers.
+    pub(crate) fn delete_definition(&mut self, id: ResourceId, key: &Key, mut value: Value) {
+        if !object::is_deleting(&value) {
+            let now = object::timestamp(self.now());
+            let metadata = object::meta_mut(&mut value);
+            metadata.insert("deletionTimestamp".to_owned(), json!(now));
+            let finalizers = metadata.entry("finalizers").or_insert_with(|| json!([]));
+            if let Some(list) = finalizers.as_array_mut() {
+                list.push(json!(CLEANUP));
+            }
+            self.put(id, value);
+            if let Some(kind) = self.custom(&key.name) {
+                for object in self.collection(kind).keys() {
+                    let _ = self.delete(kind, &object, &DeleteOptions::default());
+                }
+            }
+        }
+        self.release_definition(&key.name);
+    }
+
+    /// A definition that is being deleted goes when its last object is gone.
+    pub(crate) fn release_definition(&mut self, name: &str) {
+        let id = self.builtin("apiextensions.k8s.io", "CustomResourceDefinition");
+        let Some(stored) = self.get(id, &Key::new("", name)) else {
+            return;
+        };
+        let mut value = stored.value();
+        let empty = self
+            .custom(name)
+            .is_none_or(|kind| self.collection(kind).keys().is_empty());
+        if !object::is_deleting(&value) || !empty {
+            return;
+        }
+        let metadata = object::meta_mut(&mut value);
+        if let Some(list) = metadata.get_mut("finalizers").and_then(Value::as_array_mut) {
+            list.retain(|one| one != CLEANUP);
+            if list.is_empty() {
+                metadata.remove("finalizers");
+            }
+        }
+        self.put_or_remove(id, value);
+    }
+
+    /// The collection of a custom kind that is served.
+    fn custom(&self, name: &str) -> Option<ResourceId> {
         let found = self.collections.iter().position(|collection| {
             !collection.kind.builtin && collection.served && collection.kind.qualified() == name
         });
-        let Some(index) = found else { return };
-        let id = ResourceId(index);
-        for key in self.collection(id).keys() {
-            // Upstream waits for finalizers; a definition that is gone has nobody left to run them.
-            if let Some(stored) = self.get(id, &key).cloned() {
-                let mut value = stored.value();
-                object::meta_mut(&mut value).remove("finalizers");
-                self.put(id, value);
-            }
-            let _ = self.delete(id, &key, &DeleteOptions::default());
+        found.map(ResourceId)
+    }
+
+    /// A definition went, and its paths with it.
+    pub(crate) fn withdraw_definition(&mut self, name: &str) {
+        if let Some(id) = self.custom(name) {
+            self.routes.retain(|_, route| route.id != id);
+            self.collection_mut(id).close();
         }
-        self.routes.retain(|_, route| route.id != id);
-        self.collection_mut(id).close();
     }
 }
+
+/// The finalizer under which a definition waits for its objects.
+const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 /// A kind from the definition's `spec`.
 pub(crate) fn read_definition(definition: &Value) -> Kind {

@@ -20,6 +20,9 @@ use crate::{Server, body::ResponseBody, error::ApiError};
 /// Upstream's limit for one request.
 const LARGEST_BODY: usize = 3 * 1024 * 1024;
 
+/// How long to wait after a connection could not be accepted.
+const RETRY: std::time::Duration = std::time::Duration::from_millis(100);
+
 type Answer = Response<Either<ResponseBody, Full<Bytes>>>;
 
 /// Serve until `shutdown` is ready; open connections, watches included, then end at once.
@@ -47,7 +50,8 @@ pub async fn serve(server: Server, listener: TcpListener, shutdown: impl Future)
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::task::yield_now().await;
+                    // Out of file descriptors, most likely: trying again at once would not help.
+                    tokio::time::sleep(RETRY).await;
                 }
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}

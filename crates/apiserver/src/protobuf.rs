@@ -178,6 +178,24 @@ const SERVICE_SPEC: &Message = &[
     (7, "sessionAffinity", Read::Text),
     (10, "externalName", Read::Text),
 ];
+const RULE: &Message = &[
+    (1, "verbs", Read::Texts),
+    (2, "apiGroups", Read::Texts),
+    (3, "resources", Read::Texts),
+    (4, "resourceNames", Read::Texts),
+    (5, "nonResourceURLs", Read::Texts),
+];
+const SUBJECT: &Message = &[
+    (1, "kind", Read::Text),
+    (2, "apiGroup", Read::Text),
+    (3, "name", Read::Text),
+    (4, "namespace", Read::Text),
+];
+const ROLE_REFERENCE: &Message = &[
+    (1, "apiGroup", Read::Text),
+    (2, "kind", Read::Text),
+    (3, "name", Read::Text),
+];
 const QUOTA_SPEC: &Message = &[(1, "hard", Read::Quantities), (2, "scopes", Read::Texts)];
 const EVICTION_OPTIONS: &Message = &[
     (1, "gracePeriodSeconds", Read::Int),
@@ -187,10 +205,21 @@ const EVICTION_OPTIONS: &Message = &[
 const METADATA: (u64, &str, Read) = (1, "metadata", Read::Message(META));
 const STATUS: (u64, &str, Read) = (3, "status", Read::Skip);
 
+const ROLE: &Message = &[METADATA, (2, "rules", Read::Messages(RULE))];
+const ROLE_BINDING: &Message = &[
+    METADATA,
+    (2, "subjects", Read::Messages(SUBJECT)),
+    (3, "roleRef", Read::Message(ROLE_REFERENCE)),
+];
+
 /// The message of each kind that can be read.
 const KINDS: &[(&str, &Message)] = &[
     ("Namespace", &[METADATA, (2, "spec", Read::Skip), STATUS]),
     ("ServiceAccount", &[METADATA]),
+    ("Role", ROLE),
+    ("ClusterRole", ROLE),
+    ("RoleBinding", ROLE_BINDING),
+    ("ClusterRoleBinding", ROLE_BINDING),
     (
         "ConfigMap",
         &[

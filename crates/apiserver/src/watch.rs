@@ -50,6 +50,8 @@ pub(crate) struct WatchStream {
     pending: VecDeque<Bytes>,
     end: Pin<Box<Sleep>>,
     bookmark: Option<Pin<Box<Sleep>>>,
+    /// The last revision the client has heard of; a bookmark that repeats it is not sent.
+    told: u64,
     ended: bool,
 }
 
@@ -118,6 +120,7 @@ pub(crate) fn open(
         end: Box::pin(tokio::time::sleep(
             options.timeout.unwrap_or(DEFAULT_TIMEOUT),
         )),
+        told: 0,
         bookmark: options
             .bookmarks
             .then(|| Box::pin(tokio::time::sleep(every))),
@@ -139,6 +142,7 @@ impl WatchStream {
             }
             match self.receiver.poll_recv(context) {
                 Poll::Ready(Some((change, event))) => {
+                    self.told = event.object.meta.revision;
                     let object = self.shape.one(&self.route, &event.object);
                     push_event(&mut self.pending, word(change), object);
                     continue;
@@ -162,7 +166,8 @@ impl WatchStream {
                 };
                 // Under the lock nothing was published since the channel was found empty only if
                 // it still is: otherwise the events come first and the bookmark with the next tick.
-                if self.receiver.is_empty() {
+                if self.receiver.is_empty() && revision > self.told {
+                    self.told = revision;
                     let mark = bookmark(&self.route, &self.shape, revision, false);
                     push_event(&mut self.pending, "BOOKMARK", mark);
                 }

@@ -429,6 +429,10 @@ async fn watches_follow_selectors() {
         .await
         .unwrap();
     api.delete("a", &DeleteParams::default()).await.unwrap();
+    // Out of sight, but the bookmark tells how far the watch has come.
+    let mut other = pod("other");
+    other.metadata.labels = None;
+    api.create(&PostParams::default(), &other).await.unwrap();
     let mut seen = Vec::new();
     while seen.len() < 5 {
         seen.push(match stream.next().await.unwrap().unwrap() {
@@ -560,7 +564,7 @@ async fn definitions_are_served() {
             .any(|c| c.type_ == "Established" && c.status == "True")
     );
     let widget: DynamicObject = object(json!({"apiVersion": "example.com/v1", "kind": "Widget",
-        "metadata": {"name": "w"}, "spec": {"replicas": 2}, "status": {"replicas": 9}}));
+        "metadata": {"name": "w", "finalizers": ["example.com/hold"]}, "spec": {"replicas": 2}, "status": {"replicas": 9}}));
     let made = widgets
         .create(&PostParams::default(), &widget)
         .await
@@ -592,6 +596,28 @@ async fn definitions_are_served() {
         .delete("widgets.example.com", &DeleteParams::default())
         .await
         .unwrap();
+    // The object's finalizer holds it, and so the definition, until it is released.
+    assert!(
+        definitions
+            .get("widgets.example.com")
+            .await
+            .unwrap()
+            .metadata
+            .deletion_timestamp
+            .is_some()
+    );
+    let release = json!({"metadata": {"finalizers": null}});
+    widgets
+        .patch("w", &PatchParams::default(), &Patch::Merge(&release))
+        .await
+        .unwrap();
+    assert!(
+        definitions
+            .get_opt("widgets.example.com")
+            .await
+            .unwrap()
+            .is_none()
+    );
     refused(
         widgets.list(&ListParams::default()).await,
         404,

@@ -46,11 +46,13 @@ impl Rules {
         }
         match validate_compiled(&self.compiled, value, old) {
             Ok(()) => Vec::new(),
-            Err(errors) => errors
-                .into_vec()
-                .into_iter()
-                .map(|error| worded(schema, &error))
-                .collect(),
+            Err(errors) => {
+                let mut errors: Vec<FieldError> =
+                    errors.iter().map(|error| worded(schema, error)).collect();
+                // The evaluator walks hash maps; the same object must get the same text each time.
+                errors.sort_by(|a, b| (&a.field, &a.message).cmp(&(&b.field, &b.message)));
+                errors
+            }
         }
     }
 }
