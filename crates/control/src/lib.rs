@@ -70,10 +70,17 @@ pub async fn run(ctx: Arc<Ctx>, shutdown: impl Future<Output = ()>) {
     tokio::select! {
         biased;
         () = shutdown => {}
-        Some(Err(failure)) = tasks.join_next() => {
-            if failure.is_panic() {
-                std::panic::resume_unwind(failure.into_panic());
-            }
+        () = first_panic(&mut tasks) => {}
+    }
+}
+
+/// Ends with the panic of the first task that panics, or when none is left.
+async fn first_panic(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(failure) = ended
+            && failure.is_panic()
+        {
+            std::panic::resume_unwind(failure.into_panic());
         }
     }
 }

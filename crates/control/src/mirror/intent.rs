@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use karpenter_api::NodeClaim;
+use karpenter_api::{NodeClaim, conditions::INITIALIZED};
 use karpenter_plan::pod::PodKey;
 
 use super::{Key, PodEntry};
@@ -141,7 +141,7 @@ impl Intent {
                 self.forget_claim(name.unwrap_or_default());
             }
             Some(new) => {
-                let Some(since) = condition_since(new, "Initialized") else {
+                let Some(since) = condition_since(new, INITIALIZED) else {
                     return;
                 };
                 let name = new.metadata.name.as_deref().unwrap_or_default();
@@ -160,8 +160,13 @@ impl Intent {
     }
 }
 
+/// Whether a claim has become an ordinary node.
+pub(crate) fn is_initialized(claim: &NodeClaim) -> bool {
+    condition_since(claim, INITIALIZED).is_some()
+}
+
 /// Since when a condition of a claim is True.
-pub(crate) fn condition_since(claim: &NodeClaim, condition_type: &str) -> Option<Timestamp> {
+fn condition_since(claim: &NodeClaim, condition_type: &str) -> Option<Timestamp> {
     claim
         .status
         .as_ref()?

@@ -204,8 +204,21 @@ impl Mirror {
     }
 
     /// A claim was made for these pods: they stay with it until they are bound or it goes.
+    ///
+    /// What has gone while the claim was being created expects nothing, and nothing is expected of it:
+    /// nobody would ever take such an expectation back, and the pod would wait for ever.
     pub fn expect(&self, claim: &str, pods: impl IntoIterator<Item = Key>) {
         let mut state = self.write();
+        let may_come = state.claims.named(claim).is_some_and(|claim| {
+            claim.metadata.deletion_timestamp.is_none() && !intent::is_initialized(claim)
+        });
+        if !may_come {
+            return;
+        }
+        let pods: Vec<Key> = pods
+            .into_iter()
+            .filter(|pod| state.pods.get(pod).is_some_and(|pod| !pod.terminal))
+            .collect();
         state.generation += 1;
         state.intent.expect(claim, pods);
     }

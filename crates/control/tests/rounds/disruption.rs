@@ -1,12 +1,13 @@
 //! Empty nodes go: what the shell adds to the core's decision.
 
-use crate::world::World;
 use karpenter_api::{NodeClaim, objects::Node};
 use kube::{
     Api,
     api::{Patch, PatchParams},
 };
 use serde_json::json;
+
+use crate::world::World;
 
 /// A world with `count` nodes that run a pod each, about 40 seconds old.
 async fn busy(count: usize, spec: serde_json::Value) -> (World, Vec<String>) {

@@ -1,7 +1,8 @@
 //! Claims that have no machine yet: unlike upstream's, our rounds do not wait for them.
 
-use crate::world::{Launches, World};
 use serde_json::json;
+
+use crate::world::{Launches, World};
 
 #[tokio::test(start_paused = true)]
 async fn an_unlaunched_claim_holds_nobody_up_and_is_made_once() {

@@ -1,14 +1,15 @@
 //! The picture does not depend on the order in which it was told.
 
-use crate::world::World;
 use karpenter_api::{
-    NodePool,
+    NodeClaim, NodePool,
     objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
 };
-use karpenter_control::mirror::{Mirror, Mirrored};
+use karpenter_control::mirror::{Key, Mirror, Mirrored};
 use karpenter_plan::{node_claim, schedule};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+
+use crate::world::World;
 
 /// Objects as a watch would tell of them, some of them twice: the older state may come last.
 fn objects() -> Vec<Value> {
@@ -196,4 +197,50 @@ async fn nothing_new_is_nothing_to_do() {
         Some("2"),
         "writes are locked on the newest version"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_expected_of_what_is_gone() {
+    let world = World::new().await;
+    let mirror = Mirror::new(world.ctx.cloud.well_known());
+    let claim = |version: &str, deleted: Option<&str>, initialized: &str| -> NodeClaim {
+        serde_json::from_value(json!({
+            "metadata": {
+                "name": "a", "uid": "a", "resourceVersion": version, "deletionTimestamp": deleted,
+            },
+            "spec": {
+                "nodeClassRef": {
+                    "group": "karpenter.kwok.sh", "kind": "KWOKNodeClass", "name": "default",
+                },
+                "requirements": [],
+            },
+            "status": { "conditions": [{
+                "type": "Initialized", "status": initialized, "reason": "", "message": "",
+                "lastTransitionTime": crate::world::EPOCH,
+            }] },
+        }))
+        .unwrap()
+    };
+    let pod = Key::new("default", "web-0");
+    let expected = |mirror: &Mirror| {
+        mirror.expect("a", [pod.clone()]);
+        mirror.claim_of(&pod)
+    };
+    let web = objects()
+        .into_iter()
+        .find(|object| object["kind"] == "Pod")
+        .unwrap();
+    tell::<Pod>(&mirror, &web);
+    assert_eq!(expected(&mirror), None, "there is no such claim");
+    mirror.apply(claim("1", None, "Unknown"));
+    assert_eq!(expected(&mirror).as_deref(), Some("a"));
+    mirror.apply(claim("2", None, "True"));
+    assert_eq!(expected(&mirror), None, "it is an ordinary node");
+    mirror.apply(claim("3", None, "Unknown"));
+    assert_eq!(expected(&mirror).as_deref(), Some("a"));
+    mirror.apply(claim("4", Some(crate::world::EPOCH), "Unknown"));
+    assert_eq!(expected(&mirror), None, "it is going");
+    mirror.delete::<Pod>(&pod, "web-0");
+    mirror.apply(claim("5", None, "Unknown"));
+    assert_eq!(expected(&mirror), None, "the pod is gone");
 }

@@ -1,6 +1,5 @@
 //! Pods become claims: what the shell adds to the core's plan.
 
-use crate::world::World;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use karpenter_api::NodeClaim;
@@ -9,6 +8,8 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
+
+use crate::world::World;
 
 #[tokio::test(start_paused = true)]
 async fn a_settled_cluster_is_left_alone() {
