@@ -34,6 +34,8 @@ pub struct State {
     pub launched: Vec<String>,
     /// Attempts to launch.
     pub attempts: usize,
+    /// The instance of each claim, by uid: a launch that is asked for again finds it.
+    made: BTreeMap<String, Launched>,
     /// Instances that exist.
     pub instances: BTreeMap<String, Instance>,
     /// How many more requests to terminate find the instance still there.
@@ -104,6 +106,10 @@ impl Cloud for FakeCloud {
         if let Some(message) = &state.refuse_all {
             return Err(LaunchError::Other(message.clone()));
         }
+        let uid = claim.metadata.uid.clone().unwrap();
+        if let Some(made) = state.made.get(&uid) {
+            return Ok(made.clone());
+        }
         let name = claim.metadata.name.clone().unwrap();
         state.launched.push(name.clone());
         // A number per launch, so that a second launch makes a second instance.
@@ -114,13 +120,15 @@ impl Cloud for FakeCloud {
             ..Instance::default()
         };
         state.instances.insert(provider_id.clone(), instance);
-        Ok(Launched {
+        let launched = Launched {
             provider_id,
             labels: state.labels.clone(),
             capacity: capacity.clone(),
             allocatable: capacity,
             ..Launched::default()
-        })
+        };
+        state.made.insert(uid, launched.clone());
+        Ok(launched)
     }
 
     async fn terminate(&self, claim: &NodeClaim) -> Result<Termination, Error> {

@@ -9,6 +9,7 @@
     missing_docs
 )]
 
+mod chaos;
 mod claims;
 mod cloud;
 mod nodes;

@@ -24,11 +24,32 @@ use crate::cloud::{FakeCloud, Hook};
 /// A write that is lost on its way: method and end of the path, and how many more of them.
 type Losses = Arc<Mutex<Vec<(Method, String, usize)>>>;
 
+/// Loses writes, and answers to writes, at random but the same for the same seed.
+#[derive(Default)]
+pub struct Weather {
+    /// Writes lost out of a hundred, half of them only after the server took them.
+    pub losses: u64,
+    /// Where the sequence begins.
+    pub seed: u64,
+}
+
+impl Weather {
+    /// A number below a hundred.
+    fn draw(&mut self) -> u64 {
+        self.seed = self
+            .seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.seed >> 33) % 100
+    }
+}
+
 /// The way to the server, on which requests can be lost.
 #[derive(Clone)]
 struct Lossy {
     server: Server,
     losses: Losses,
+    weather: Arc<Mutex<Weather>>,
 }
 
 impl Service<Request<Body>> for Lossy {
@@ -49,8 +70,26 @@ impl Service<Request<Body>> for Lossy {
             *left -= 1;
             return Box::pin(async { Err("the connection was lost".into()) });
         }
+        drop(losses);
+        let mut weather = self.weather.lock().unwrap();
+        let draw = if request.method() == Method::GET {
+            100
+        } else {
+            weather.draw()
+        };
+        let (lost, unheard) = (draw < weather.losses / 2, draw < weather.losses);
+        if lost {
+            return Box::pin(async { Err("the connection was lost".into()) });
+        }
         let answer = self.server.call(request);
-        Box::pin(async move { Ok(answer.await?) })
+        Box::pin(async move {
+            let answer = answer.await?;
+            if unheard {
+                Err("the answer was lost".into())
+            } else {
+                Ok(answer)
+            }
+        })
     }
 }
 
@@ -60,6 +99,7 @@ pub struct World {
     pub clock: Clock,
     client: Client,
     losses: Losses,
+    pub weather: Arc<Mutex<Weather>>,
     controllers: tokio::task::JoinHandle<()>,
     server: Server,
 }
@@ -79,6 +119,7 @@ impl World {
             clock,
             client,
             losses: Losses::default(),
+            weather: Arc::default(),
             controllers: tokio::spawn(async {}),
             server,
         };
@@ -104,6 +145,7 @@ impl World {
         let lossy = Lossy {
             server: self.server.clone(),
             losses: Arc::clone(&self.losses),
+            weather: Arc::clone(&self.weather),
         };
         let options = Options {
             computing: Computing::Inline,
