@@ -20,6 +20,7 @@ use crate::binder::Binder;
 use crate::budget::Budgets;
 use crate::clock::Clock;
 use crate::controller::Controller;
+use crate::cordon::Cordons;
 use crate::kubelet::{Kubelet, KubeletOptions};
 use crate::plane::Plane;
 use crate::workload::{DaemonSets, Deployments, Jobs, ReplicaSets};
@@ -158,6 +159,7 @@ fn controllers(kubelet: KubeletOptions) -> Vec<Box<dyn Controller>> {
         Box::new(ReplicaSets::default()),
         Box::new(DaemonSets::default()),
         Box::new(Jobs::default()),
+        Box::new(Cordons::default()),
         Box::new(Binder::default()),
         Box::new(Kubelet::new(kubelet)),
         Box::new(Budgets::default()),

@@ -15,6 +15,7 @@ mod budget;
 mod clock;
 mod cluster;
 mod controller;
+mod cordon;
 mod kubelet;
 mod manifest;
 mod objects;
