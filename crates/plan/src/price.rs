@@ -95,3 +95,34 @@ impl Sum for Cost {
         Self(costs.map(|cost| cost.0).sum())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_round_once() {
+        for (dollars, units) in [
+            (0.0, 0),
+            (-1.0, 0),
+            (f64::NAN, 0),
+            (f64::INFINITY, i64::MAX),
+            (0.1, 1_000_000_000_000),
+            // Thirteen decimals, as KWOK's spot prices have.
+            (0.024_640_000_000_1, 246_400_000_001),
+            (1e-14, 0),
+            (6e-14, 1),
+        ] {
+            assert_eq!(Price::from_dollars(dollars).0, units, "{dollars}");
+        }
+    }
+
+    #[test]
+    fn sums_do_not_depend_on_order() {
+        let prices = [0.1, 0.2, 0.3, 1e5].map(Price::from_dollars);
+        let forth: Cost = prices.into_iter().sum();
+        let back: Cost = prices.into_iter().rev().sum();
+        assert_eq!(forth, back);
+        assert_eq!(forth - Cost::from(prices[3]), Cost(6_000_000_000_000));
+    }
+}

@@ -141,3 +141,65 @@ impl FromIterator<(ResourceId, i64)> for Resources {
         resources
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GPU: ResourceId = ResourceId(9);
+
+    fn of(pairs: &[(ResourceId, i64)]) -> Resources {
+        pairs.iter().copied().collect()
+    }
+
+    #[test]
+    fn sums_keep_every_name() {
+        let mut total = of(&[(ResourceId::CPU, 1), (GPU, 2)]);
+        total.add(&of(&[(ResourceId::MEMORY, 5), (GPU, 1)]));
+        assert_eq!(
+            total,
+            of(&[(GPU, 3), (ResourceId::MEMORY, 5), (ResourceId::CPU, 1)])
+        );
+        total.subtract(&of(&[(ResourceId::PODS, 1), (ResourceId::CPU, 1)]));
+        assert_eq!(total.find(ResourceId::CPU), Some(0));
+        assert_eq!(total.find(ResourceId::PODS), Some(-1));
+        total.clamp_at_zero();
+        assert_eq!(total.find(ResourceId::PODS), Some(0));
+    }
+
+    #[test]
+    fn absent_names_stay_absent_where_that_matters() {
+        let mut limits = of(&[(ResourceId::CPU, 4)]);
+        limits.subtract_present(&of(&[(ResourceId::CPU, 1), (GPU, 1)]));
+        assert_eq!(limits, of(&[(ResourceId::CPU, 3)]));
+        let mut least = of(&[(ResourceId::CPU, 4), (GPU, 1)]);
+        least.minimum(&of(&[(ResourceId::CPU, 5)]));
+        assert_eq!(least, of(&[(ResourceId::CPU, 4)]));
+        least.maximum(&of(&[(GPU, -1)]));
+        assert_eq!(least, of(&[(ResourceId::CPU, 4), (GPU, -1)]));
+    }
+
+    #[test]
+    fn fitting() {
+        let check = |requests: &[_], available: &[_], expected| {
+            assert_eq!(
+                of(requests).fits(&of(available)),
+                expected,
+                "{requests:?} in {available:?}"
+            );
+        };
+        check(&[(GPU, 1)], &[(GPU, 1)], true);
+        check(&[(GPU, 2)], &[(GPU, 1)], false);
+        check(&[(GPU, 1)], &[], false);
+        check(&[(GPU, 0)], &[], true);
+        // An over-committed place takes nothing at all.
+        check(&[], &[(GPU, -1)], false);
+    }
+
+    #[test]
+    fn sums_saturate() {
+        let mut total = of(&[(ResourceId::MEMORY, i64::MAX)]);
+        total.add(&of(&[(ResourceId::MEMORY, 1)]));
+        assert_eq!(total.get(ResourceId::MEMORY), i64::MAX);
+    }
+}

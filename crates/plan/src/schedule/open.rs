@@ -1,8 +1,6 @@
 //! Claims that this round has opened, and placing more pods on them: emptiest first.
 
-use alloc::vec::Vec;
-
-use fixedbitset::FixedBitSet;
+use alloc::{collections::VecDeque, vec::Vec};
 
 use super::{
     class::{ClassId, Classes},
@@ -33,11 +31,15 @@ pub(super) struct OpenClaim {
 }
 
 /// All claims of a round, with those of equal pod count in one bucket.
+///
+/// Upstream sorts its list of claims by pod count before each pod, starting from the last order: a claim
+/// that got a pod comes before those that had as many already, a new claim after those with one pod. The
+/// buckets reproduce that without sorting.
 #[derive(Debug, Default)]
 pub(super) struct OpenClaims {
     claims: Vec<OpenClaim>,
-    /// Per number of pods, which claims have so many.
-    buckets: Vec<FixedBitSet>,
+    /// Per number of pods, the claims with so many, in the order they are asked.
+    buckets: Vec<VecDeque<usize>>,
 }
 
 impl OpenClaims {
@@ -45,21 +47,18 @@ impl OpenClaims {
         let at = self.claims.len();
         let count = claim.pods.len();
         self.claims.push(claim);
-        self.bucket(count).insert(at);
+        self.bucket(count).push_back(at);
     }
 
-    fn bucket(&mut self, count: usize) -> &mut FixedBitSet {
+    fn bucket(&mut self, count: usize) -> &mut VecDeque<usize> {
         if self.buckets.len() <= count {
-            self.buckets.resize_with(count + 1, FixedBitSet::new);
+            self.buckets.resize_with(count + 1, VecDeque::new);
         }
-        let size = self.claims.len();
-        let bucket = &mut self.buckets[count];
-        bucket.grow(size);
-        bucket
+        &mut self.buckets[count]
     }
 
-    /// Puts the pod on the emptiest claim that accepts it, the oldest among equals. Says whether the
-    /// claim now defines more keys than before.
+    /// Puts the pod on the emptiest claim that accepts it. Says whether the claim now defines more keys
+    /// than before.
     #[expect(
         clippy::too_many_arguments,
         reason = "the parts of one round, borrowed apart"
@@ -77,28 +76,30 @@ impl OpenClaims {
         let refused = &mut classes[class].refused;
         refused.grow(self.claims.len());
         let mut accepted = None;
-        'buckets: for bucket in &self.buckets {
-            while let Some(at) = bucket.difference(refused).next() {
+        'buckets: for (count, bucket) in self.buckets.iter().enumerate() {
+            for (seat, &at) in bucket.iter().enumerate() {
+                if refused.contains(at) {
+                    continue;
+                }
                 let claim = &self.claims[at];
                 let template = &templates.templates[claim.template];
                 if let Some(after) = claim.accepts(template, sets, wish, pod) {
-                    accepted = Some((at, after));
+                    accepted = Some((count, seat, at, after));
                     break 'buckets;
                 }
                 refused.insert(at);
             }
         }
-        let (at, (set, slots)) = accepted?;
+        let (count, seat, at, (set, slots)) = accepted?;
         let claim = &mut self.claims[at];
-        let count = claim.pods.len();
         let defines_more = sets.get(set).iter().count() > sets.get(claim.set).iter().count();
         claim.set = set;
         claim.slots = slots;
         claim.pods.push(id);
         claim.requests.add(&pod.requests);
         claim.ports.extend(pod.shape.ports.iter().cloned());
-        self.bucket(count).set(at, false);
-        self.bucket(count + 1).insert(at);
+        self.bucket(count).remove(seat);
+        self.bucket(count + 1).push_front(at);
         if defines_more {
             for class in classes.iter_mut() {
                 if class.refused.len() > at {
