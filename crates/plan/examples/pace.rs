@@ -126,7 +126,7 @@ fn diverse(count: usize, shapes: usize) -> Vec<objects::Pod> {
             if shape >= 4 {
                 selector["team"] = json!(format!("team-{}", shape / 4));
             }
-            if shape % 3 == 0 {
+            if shape.is_multiple_of(3) {
                 selector["kubernetes.io/arch"] = json!("arm64");
             }
             let size = at % 30;
