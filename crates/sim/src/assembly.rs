@@ -3,6 +3,7 @@
 //! runs, but for the socket and the printing.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use karpenter_apiserver::Server;
@@ -39,8 +40,11 @@ pub struct Options {
     pub instance_types: Vec<InstanceType>,
     /// Options of our controllers; without them none runs.
     pub controller: Option<karpenter_control::ctx::Options>,
-    /// How fast our controllers may ask the server.
+    /// How fast our controllers may ask the server. It is in this process and nobody else asks it, so by default it
+    /// is not spared as a shared one is.
     pub limits: Limits,
+    /// How often a watch hears that nothing happened. Over a socket that keeps it alive; in process it only costs.
+    pub bookmark_every: Duration,
 }
 
 impl Options {
@@ -56,7 +60,12 @@ impl Options {
                 seed,
                 ..Default::default()
             }),
-            limits: Limits::default(),
+            limits: Limits {
+                queries_per_second: 5000,
+                burst: 5000,
+                ..Limits::default()
+            },
+            bookmark_every: Duration::from_mins(1),
         }
     }
 }
@@ -98,6 +107,7 @@ impl Assembly {
         let server = Server::new(karpenter_apiserver::Options {
             seed: options.seed,
             record_writes: options.record_writes,
+            bookmark_every: options.bookmark_every,
             ..karpenter_apiserver::Options::new(Arc::new(move || clock.now()))
         });
         let client = server.client();

@@ -53,6 +53,7 @@ impl World {
             .start_paused(true)
             .build()?;
         options.record_writes = true;
+        options.bookmark_every = options.bookmark_every.max(Duration::from_hours(1));
         if let Some(controller) = &mut options.controller {
             controller.computing = Computing::Inline;
         }
