@@ -119,12 +119,27 @@ fn same_metadata(left: &ObjectMeta, right: &ObjectMeta) -> bool {
         && left.owner_references == right.owner_references
 }
 
-/// A claim that is ready, deleted or gone expects no more pods.
+/// A claim is found by its provider id; one that is ready, deleted or gone expects no more pods.
 fn claim_changed(state: &mut State, change: &Change<Arc<NodeClaim>>) {
+    let id = |claim: &Option<Arc<NodeClaim>>| claim.as_ref()?.status.as_ref()?.provider_id.clone();
+    let (old, new) = (id(&change.old), id(&change.new));
+    state
+        .claims_by_provider_id
+        .moved(&change.key, old.as_deref(), new.as_deref());
     let window = state.nomination_window;
     state
         .intent
         .claim_changed(change.old.as_deref(), change.new.as_deref(), window);
+}
+
+/// A node is found by its provider id.
+fn node_changed(state: &mut State, change: &Change<Arc<Node>>) {
+    let id =
+        |node: &Option<Arc<Node>>| node.as_ref().and_then(|node| node.spec.provider_id.clone());
+    let (old, new) = (id(&change.old), id(&change.new));
+    state
+        .nodes_by_provider_id
+        .moved(&change.key, old.as_deref(), new.as_deref());
 }
 
 /// A DaemonSet that is gone has no newest pod.
@@ -136,7 +151,7 @@ fn daemon_changed(state: &mut State, change: &Change<Arc<DaemonSet>>) {
 
 kept_whole!(NodePool { spec, status }, pools, |_, _| {});
 kept_whole!(NodeClaim { spec, status }, claims, claim_changed);
-kept_whole!(Node { spec, status }, nodes, |_, _| {});
+kept_whole!(Node { spec, status }, nodes, node_changed);
 kept_whole!(DaemonSet { spec }, daemons, daemon_changed);
 kept_whole!(PodDisruptionBudget { spec, status }, budgets, |_, _| {});
 written!(NodePool, cluster);
@@ -211,6 +226,11 @@ impl Mirrored for Pod {
         state
             .intent
             .pod_changed(change.old.as_deref(), change.new.as_deref());
+        let node = |pod: &Option<Arc<PodEntry>>| pod.as_ref().and_then(|pod| pod.node.clone());
+        let (old, new) = (node(&change.old), node(&change.new));
+        state
+            .pods_by_node
+            .moved(&change.key, old.as_deref(), new.as_deref());
         if change.new.as_ref().is_some_and(|pod| pod.provisionable) {
             state.waiting.insert(change.key.clone());
         } else {

@@ -6,6 +6,7 @@
 //! without a cluster just as well: `karpenter plan` applies objects read from files.
 
 mod freeze;
+mod index;
 mod intent;
 mod kinds;
 mod objects;
@@ -322,43 +323,25 @@ impl Mirror {
 
     /// The nodes with this provider id; more than one is a fault that callers report.
     pub fn nodes_with_provider_id(&self, provider_id: &str) -> Vec<Arc<Node>> {
-        if provider_id.is_empty() {
-            return Vec::new();
-        }
-        self.read()
-            .nodes
-            .values()
-            .filter(|node| node.spec.provider_id.as_deref() == Some(provider_id))
-            .cloned()
+        let state = self.read();
+        let keys = state.nodes_by_provider_id.keys(provider_id);
+        keys.filter_map(|key| state.nodes.get(key).cloned())
             .collect()
     }
 
     /// The claims with this provider id; more than one is a fault that callers report.
     pub fn claims_with_provider_id(&self, provider_id: &str) -> Vec<Arc<NodeClaim>> {
-        if provider_id.is_empty() {
-            return Vec::new();
-        }
-        self.read()
-            .claims
-            .values()
-            .filter(|claim| {
-                claim
-                    .status
-                    .as_ref()
-                    .and_then(|status| status.provider_id.as_deref())
-                    == Some(provider_id)
-            })
-            .cloned()
+        let state = self.read();
+        let keys = state.claims_by_provider_id.keys(provider_id);
+        keys.filter_map(|key| state.claims.get(key).cloned())
             .collect()
     }
 
     /// The pods bound to a node, in key order.
     pub fn pods_on(&self, node: &str) -> Vec<Arc<PodEntry>> {
-        self.read()
-            .pods
-            .values()
-            .filter(|pod| pod.node.as_deref() == Some(node))
-            .cloned()
+        let state = self.read();
+        let keys = state.pods_by_node.keys(node);
+        keys.filter_map(|key| state.pods.get(key).cloned())
             .collect()
     }
 }

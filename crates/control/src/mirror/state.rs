@@ -13,7 +13,9 @@ use karpenter_api::{
 };
 use karpenter_plan::{CatalogFeed, Lowering};
 
-use super::{Change, Key, NodeClass, PodEntry, freeze::Cache, intent::Intent, objects::Objects};
+use super::{
+    Change, Key, NodeClass, PodEntry, freeze::Cache, index::Index, intent::Intent, objects::Objects,
+};
 
 /// Called with each change of one kind; must be quick, since it runs where the change is applied.
 type Subscriber<T> = Box<dyn Fn(&Change<T>) + Send + Sync>;
@@ -74,6 +76,9 @@ pub struct State {
     pub(super) daemon_pods: BTreeMap<Key, (Timestamp, Arc<Pod>)>,
     /// The provider's answer per pool.
     pub(super) feeds: BTreeMap<String, Result<CatalogFeed, Arc<str>>>,
+    pub(super) nodes_by_provider_id: Index,
+    pub(super) claims_by_provider_id: Index,
+    pub(super) pods_by_node: Index,
     /// Pods that wait for a node that we may make.
     pub(super) waiting: BTreeSet<Key>,
     /// What we intend and the cluster does not show yet.

@@ -131,17 +131,9 @@ impl World {
             "spec": {},
         }))
         .unwrap();
-        let classes: Api<KWOKNodeClass> = Api::all(world.client.clone());
+        let classes = Api::all(world.client.clone());
         classes
             .create(&PostParams::default(), &class)
-            .await
-            .unwrap();
-        let ready = json!({ "status": { "conditions": [{
-            "type": "Ready", "status": "True", "reason": "Ready", "message": "",
-            "lastTransitionTime": EPOCH,
-        }] } });
-        classes
-            .patch_status("default", &PatchParams::default(), &Patch::Merge(ready))
             .await
             .unwrap();
         world
