@@ -483,6 +483,38 @@ fn nodes_tell_every_reason() {
 }
 
 #[test]
+fn dropped_preferences_are_named() {
+    let prefer =
+        |values: Value| {
+            pod("p").spec("affinity", json!({"nodeAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": {
+                "matchExpressions": [{
+                    "key": "topology.kubernetes.io/zone", "operator": "In", "values": values,
+                }],
+            }}],
+        }}))
+        };
+    let met = explain(&with(prefer(json!(["b"]))));
+    assert_eq!((met.verdict.as_str(), met.relaxed), ("new-node", vec![]));
+    let unmet = explain(&with(prefer(json!(["nowhere"]))));
+    let dropped = "preferred topology.kubernetes.io/zone In [nowhere]";
+    assert_eq!(
+        (unmet.verdict.as_str(), unmet.relaxed),
+        ("new-node", vec![dropped.to_string()])
+    );
+    let mut objects = with(prefer(json!(["b"])));
+    objects.nodes.push(node("n1"));
+    objects.pools[0] =
+        pool("default").template("taints", json!([{"key": "no", "effect": "NoSchedule"}]));
+    let unmet = explain(&objects);
+    let dropped = "preferred topology.kubernetes.io/zone In [b]";
+    assert_eq!(
+        (unmet.verdict.as_str(), unmet.relaxed),
+        ("existing-node", vec![dropped.to_string()])
+    );
+}
+
+#[test]
 fn explanations_are_values() {
     let value: Value = serde_json::to_value(explain(&with(pod("p")))).unwrap();
     assert_eq!(value["verdict"], "new-node");

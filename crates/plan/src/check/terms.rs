@@ -57,6 +57,12 @@ impl Set {
         self.excluding != self.values.is_empty()
     }
 
+    /// A label with this value, or having none, would do.
+    pub(crate) fn is_met_by(&self, value: Option<&str>) -> bool {
+        let absence_does = !self.needs_presence && self.allows_absence();
+        value.map_or(absence_does, |value| self.has(value))
+    }
+
     /// The values, if they can be counted.
     pub(crate) fn listed(&self) -> Option<&BTreeSet<Arc<str>>> {
         (!self.excluding).then_some(&self.values)
@@ -159,9 +165,7 @@ impl Terms {
         self.0.iter().all(|(key, set)| {
             let value = labels.get(key).map(|value| &**value);
             let value = value.or((**key == *HOST_NAME).then_some(host_name));
-            value.map_or(!set.needs_presence && set.allows_absence(), |value| {
-                set.has(value)
-            })
+            set.is_met_by(value)
         })
     }
 

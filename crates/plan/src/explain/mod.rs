@@ -15,8 +15,9 @@ use alloc::vec::Vec;
 
 use serde::Serialize;
 
-use crate::check::Kinds;
+use crate::check::{Kinds, Terms, host_name};
 use crate::pod::{Owner, Pod};
+use crate::requirement::Requirements;
 use crate::schedule::{Options, Plan, Report, SkipReason, schedule};
 use crate::snapshot::Snapshot;
 use crate::vocabulary::PodId;
@@ -157,7 +158,11 @@ pub fn explain_pod_with(snapshot: &Snapshot, id: PodId, options: &Options) -> Po
             is_new
         });
     }
-    let was_relaxed = report.relaxed.contains(&id);
+    let relaxed = if report.relaxed.contains(&id) {
+        dropped(snapshot, &plan, id)
+    } else {
+        Vec::new()
+    };
     PodExplanation {
         api_version: "explain.karpenter.sh/v1",
         kind: "Pod",
@@ -168,12 +173,43 @@ pub fn explain_pod_with(snapshot: &Snapshot, id: PodId, options: &Options) -> Po
         node_pools: pools.iter().map(|view| view.explanation(pod)).collect(),
         existing_nodes: place::explanations(snapshot, &plan, id),
         would_help,
-        relaxed: if was_relaxed {
-            pod.shape.relaxed.iter().map(ToString::to_string).collect()
-        } else {
-            Vec::new()
-        },
+        relaxed,
     }
+}
+
+/// What was dropped before the pod had its place: the wishes above the first that the place meets.
+fn dropped(snapshot: &Snapshot, plan: &Plan, id: PodId) -> Vec<String> {
+    let (shape, vocabulary) = (&snapshot.pods[id].shape, &*snapshot.vocabulary);
+    let node = plan
+        .bindings
+        .iter()
+        .find(|(bound, _)| *bound == id)
+        .map(|(_, node)| *node);
+    let claim = plan.claims.iter().find(|claim| claim.pods.contains(&id));
+    let is_met = |preferred: &Requirements| {
+        let preferred = Terms::of(preferred, vocabulary);
+        let on_node = node.map(|node| {
+            let node = &snapshot.nodes[node];
+            preferred.are_met_by(&node.labels, host_name(node))
+        });
+        let on_claim = claim.map(|claim| {
+            Terms::of(&claim.requirements, vocabulary)
+                .first_beyond(&preferred)
+                .is_none()
+        });
+        on_node.or(on_claim).unwrap_or(false)
+    };
+    let unmet = shape
+        .preferred
+        .iter()
+        .take_while(|preferred| !is_met(preferred));
+    let unmet = unmet.map(|preferred| format!("preferred {}", preferred.render(vocabulary)));
+    shape
+        .relaxed
+        .iter()
+        .map(ToString::to_string)
+        .chain(unmet)
+        .collect()
 }
 
 type Outcome = (Verdict, Option<String>, Option<String>);

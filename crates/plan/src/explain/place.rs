@@ -163,7 +163,7 @@ fn label_objection(snapshot: &Snapshot, pod: &Pod, node: &Node) -> Option<String
             let name = vocabulary.key_name(requirement.key());
             let set = terms().next()?.get(name)?.clone();
             let value = node.labels.get(name).map(|value| &**value);
-            let is_met = value.map_or(set.allows_absence(), |value| set.has(value));
+            let is_met = set.is_met_by(value);
             let has = value.map_or("no such label".into(), |value| format!("\"{value}\""));
             (!is_met).then(|| format!("requires {}, has {has}", requirement.render(vocabulary)))
         })
