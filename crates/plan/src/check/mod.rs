@@ -6,9 +6,9 @@
 //! that the scheduler takes.
 //!
 //! It judges what is *wrong*, not what is *worse*: a plan that wastes money passes, one that breaks a
-//! promise does not. [`accounts`] sees that every pod is spoken for once, [`existing`] and [`claims`]
-//! that each place really takes its pods, [`limits`] that pools keep within their bounds. [`terms`]
-//! and [`daemons`] are the judge's own reading of labels and DaemonSets.
+//! promise does not. `accounts` sees that every pod is spoken for once, `existing` and `claims`
+//! that each place really takes its pods, `limits` that pools keep within their bounds. `terms`
+//! and `daemons` are the judge's own reading of labels and DaemonSets.
 
 use alloc::vec::Vec;
 

@@ -1,6 +1,6 @@
 //! Voluntary disruption: which nodes to remove now, for which reason, and why not the others.
 //!
-//! One round: [`allowance`] evaluates the budgets, [`candidate`] splits the nodes into candidates
+//! One round: [`allowance`] evaluates the budgets, [`mod@candidate`] splits the nodes into candidates
 //! with a cost and reasons against the rest, then the methods are asked in upstream's order and the
 //! first command that pays ends the round. [`command`] follows a command through its life and
 //! [`validity`] asks whether a held one may go on; [`report`] says why everything else stays and until when that answer holds. [`cost`] is the

@@ -3,8 +3,8 @@
 //! While scheduling, a refusal is a code and the first reason is enough. Here every constraint is
 //! judged by itself, whatever the others say, and each change that would help alone is looked for.
 //! The verdict is the scheduler's own, from a round over the same snapshot; the reasons are read as
-//! the judge reads them, slowly and plainly. [`pool`] explains new nodes with the verdicts of
-//! [`constraint`] and the advice of [`change`], [`place`] existing ones; [`text`] puts it all into
+//! the judge reads them, slowly and plainly. `pool` explains new nodes with the verdicts of
+//! `constraint` and the advice of `change`, `place` existing ones; `text` puts it all into
 //! lines.
 //!
 //! The types here are a contract: other programs read their JSON.

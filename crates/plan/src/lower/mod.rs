@@ -61,7 +61,7 @@ pub struct Problem {
     pub message: String,
 }
 
-/// What a [`Node`] is lowered from. At least one of the objects is there.
+/// What a [`Node`](crate::Node) is lowered from. At least one of the objects is there.
 #[derive(Clone, Debug, Default)]
 pub struct NodeInput<'a> {
     /// The Node.
