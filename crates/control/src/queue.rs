@@ -313,7 +313,10 @@ pub async fn run<Key, Reconcile, Answer>(
                 state.finish(key, next.map(|delay| Instant::now() + delay));
             }
             () = queue.shared.woken.notified() => {}
-            () = sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => {}
+            // While every worker is busy, what is due waits for one of them to finish: a timer in
+            // the past would wake this loop for ever.
+            () = sleep_until(next_due.unwrap_or_else(Instant::now)),
+                if next_due.is_some() && running.len() < policy.workers => {}
         }
     }
 }
@@ -364,6 +367,17 @@ mod tests {
             for key in ["c", "b", "a"] {
                 queue.add(key);
             }
+        };
+        let log = check(1, prepare, |_, _| Ok(Next::Wait)).await;
+        assert_eq!(log, ["0:a", "0:b", "10:c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_due_while_all_workers_are_busy_does_not_hold_up_time() {
+        let prepare = |queue: &Queue<_>| {
+            queue.add("a");
+            queue.add("b");
+            queue.add_after("c", Duration::from_millis(5));
         };
         let log = check(1, prepare, |_, _| Ok(Next::Wait)).await;
         assert_eq!(log, ["0:a", "0:b", "10:c"]);
