@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{
+    fmt::Write as _,
     fs,
     io::Write as _,
     path::PathBuf,
@@ -289,6 +290,84 @@ fn plan_answers_what_would_be_launched() {
         "2026-01-01T00:00:00Z",
     ];
     assert_eq!(run(&folder, &same, "").out, run(&folder, &same, "").out);
+}
+
+/// An empty node that has been quiet, and one that its owner protects.
+fn empty_nodes() -> String {
+    let mut text = String::from(INFLATE.split("---\napiVersion: apps/v1").next().unwrap());
+    for (name, annotations) in [
+        ("idle", "{}"),
+        ("kept", "{karpenter.sh/do-not-disrupt: \"true\"}"),
+    ] {
+        let _ = write!(
+            text,
+            "---
+apiVersion: karpenter.sh/v1
+kind: NodeClaim
+metadata: {{name: {name}, labels: {{karpenter.sh/nodepool: default}}}}
+spec:
+  nodeClassRef: {{group: karpenter.kwok.sh, kind: KWOKNodeClass, name: default}}
+  requirements: []
+status:
+  providerID: kwok://{name}
+  conditions:
+  - {{type: Initialized, status: \"True\", reason: Initialized, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}}
+  - {{type: Consolidatable, status: \"True\", reason: Consolidatable, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}}
+---
+apiVersion: v1
+kind: Node
+metadata:
+  name: {name}
+  annotations: {annotations}
+  labels:
+    karpenter.sh/nodepool: default
+    karpenter.sh/registered: \"true\"
+    karpenter.sh/initialized: \"true\"
+    karpenter.sh/capacity-type: spot
+    topology.kubernetes.io/zone: test-zone-a
+    node.kubernetes.io/instance-type: c-4x-amd64-linux
+spec: {{providerID: 'kwok://{name}'}}
+status:
+  allocatable: {{cpu: '4', memory: 8Gi, pods: '64'}}
+  conditions: [{{type: Ready, status: \"True\"}}]
+"
+        );
+    }
+    text
+}
+
+#[test]
+fn plan_says_which_nodes_would_be_disrupted_and_which_stay() {
+    let folder = Folder::new("disrupt", &[("nodes.yaml", &empty_nodes())]);
+    let answer = json(
+        &folder,
+        &["plan", "-f", "nodes.yaml", "--disrupt", "-o", "json"],
+    );
+    let command = &answer["disruptions"][0];
+    assert_eq!(command["reason"], "Empty", "{answer:#}");
+    assert_eq!(command["decision"], "delete");
+    assert_eq!(command["nodes"], serde_json::json!(["idle"]));
+    assert_eq!(command["replacements"], serde_json::json!([]));
+    // What a c-4x costs on the spot market.
+    assert_eq!(command["savingsPerHour"], 0.076_012_954);
+    assert_eq!(answer["blocked"][0]["node"], "kept");
+    // Without the flag nobody is asked.
+    let answer = json(&folder, &["plan", "-f", "nodes.yaml", "-o", "json"]);
+    assert_eq!(answer["disruptions"], serde_json::json!([]));
+    check(
+        &folder,
+        &["plan", "-f", "nodes.yaml", "--disrupt"],
+        0,
+        "delete idle",
+        "",
+    );
+    check(
+        &folder,
+        &["plan", "-f", "nodes.yaml", "--ignore-consolidate-after"],
+        2,
+        "",
+        "--disrupt",
+    );
 }
 
 #[test]

@@ -9,6 +9,9 @@ use karpenter_plan::{
 use serde::Serialize;
 use serde_json::Value;
 
+mod disruption;
+
+use self::disruption::{Blocked, Disruption};
 use crate::{
     Verdict,
     offline::{self, World},
@@ -23,6 +26,12 @@ pub(crate) struct Arguments {
     input: offline::Arguments,
     #[command(flatten)]
     scheduling: Scheduling,
+    /// Also ask the disruption methods what they would do now (this build has Emptiness).
+    #[arg(long)]
+    disrupt: bool,
+    /// With --disrupt: take every node for quiet.
+    #[arg(long, requires = "disrupt")]
+    ignore_consolidate_after: bool,
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
 }
@@ -37,8 +46,8 @@ struct Answer {
     unschedulable: Vec<Unschedulable>,
     ignored: Vec<Message>,
     skipped: Vec<Skipped>,
-    disruptions: Vec<Value>,
-    blocked: Vec<Value>,
+    disruptions: Vec<Disruption>,
+    blocked: Vec<Blocked>,
     summary: Summary,
 }
 
@@ -117,7 +126,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let options = arguments.scheduling.read()?;
     let world = offline::build(&arguments.input)?;
     let (plan, report) = karpenter_plan::schedule(&world.snapshot, &options);
-    let answer = answer(&world, &plan, &report);
+    let mut answer = answer(&world, &plan, &report);
+    if arguments.disrupt {
+        (answer.disruptions, answer.blocked) =
+            disruption::disruptions(&world.snapshot, arguments.ignore_consolidate_after);
+    }
     output::answer(&answer, arguments.output, || table(&answer))?;
     for refused in &world.refused {
         output::complain(&format!("karpenter: {refused}"));
@@ -355,6 +368,20 @@ fn table(answer: &Answer) -> String {
     }
     for pod in &answer.skipped {
         let _ = writeln!(text, "{} is skipped: {}", pod.pod, pod.reason);
+    }
+    for command in &answer.disruptions {
+        let _ = writeln!(
+            text,
+            "{} {} ({}, {} pods to move): saves ${:.4}/h",
+            command.decision,
+            command.nodes.join(" "),
+            command.reason,
+            command.pods,
+            command.savings_per_hour,
+        );
+    }
+    for blocked in &answer.blocked {
+        let _ = writeln!(text, "{} stays: {}", blocked.node, blocked.reason);
     }
     let summary = &answer.summary;
     let _ = writeln!(
