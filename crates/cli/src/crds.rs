@@ -1,18 +1,10 @@
 //! `karpenter crds`: the CustomResourceDefinitions that `local`, the charts and the tests install.
 
-use clap::ValueEnum;
-
 use crate::{
     Verdict,
+    options::{NO_AWS, Provider},
     output::{self, Format},
 };
-
-/// Which provider's kinds to print.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum Provider {
-    Aws,
-    Kwok,
-}
 
 #[derive(clap::Args)]
 #[group(skip)]
@@ -27,7 +19,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     if arguments.provider == Some(Provider::Aws) {
-        anyhow::bail!(crate::options::NO_AWS);
+        anyhow::bail!(NO_AWS);
     }
     let crds = karpenter_api::crds::all();
     let text = match arguments.output {

@@ -265,7 +265,7 @@ impl State {
         }
         let mut problems = Vec::new();
         for (key, node) in self.nodes.iter() {
-            if paired.contains(&node.metadata.name) || is_premature(node) {
+            if paired.contains(&node.metadata.name) || karpenter_plan::lower::is_premature(node) {
                 continue;
             }
             if let Some(claim) = self.undecoded_owner(node) {
@@ -371,17 +371,4 @@ fn pool_label(node: &Node) -> Option<&str> {
         .as_ref()?
         .get(labels::NODEPOOL)
         .map(String::as_str)
-}
-
-/// A node of ours that does not say yet what it is: it becomes visible once it does.
-fn is_premature(node: &Node) -> bool {
-    let has = |key: &str| {
-        node.metadata
-            .labels
-            .as_ref()
-            .is_some_and(|labels| labels.contains_key(key))
-    };
-    has(labels::NODEPOOL)
-        && (provider_id_of(node).is_none()
-            || (!has(labels::INSTANCE_TYPE) && !has(labels::INITIALIZED)))
 }
