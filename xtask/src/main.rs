@@ -1,6 +1,7 @@
 //! Every command that CI runs. `cargo xtask` lists them; `cargo xtask ci` runs them in order.
 
 mod conformance;
+mod control_plane;
 mod run;
 
 use std::process::ExitCode;
@@ -68,6 +69,11 @@ const EXTRA: &[Task] = &[
         run: conformance::write,
     },
     Task {
+        name: "control-plane",
+        about: "builds a real control plane with Go, once",
+        run: control_plane::task,
+    },
+    Task {
         name: "bench",
         about: "the figures of docs/performance.md",
         run: run::bench,
@@ -77,13 +83,13 @@ const EXTRA: &[Task] = &[
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     if wanted.is_empty() {
-        run::say("cargo xtask ci        all of these, in this order:");
+        run::say("cargo xtask ci            all of these, in this order:");
         for task in TASKS {
-            run::say(&format!("cargo xtask {:<9} {}", task.name, task.about));
+            run::say(&format!("cargo xtask {:<13} {}", task.name, task.about));
         }
         run::say("besides:");
         for task in EXTRA {
-            run::say(&format!("cargo xtask {:<9} {}", task.name, task.about));
+            run::say(&format!("cargo xtask {:<13} {}", task.name, task.about));
         }
         return ExitCode::SUCCESS;
     }

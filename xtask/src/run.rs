@@ -40,13 +40,22 @@ fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-fn cargo(arguments: &[&str]) -> Command {
+/// What is kept between runs and belongs to no checkout.
+pub(crate) fn cache() -> Result<PathBuf, String> {
+    let caches = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .ok_or("neither XDG_CACHE_HOME nor HOME is set")?;
+    Ok(caches.join("karpenter"))
+}
+
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     command.current_dir(root()).args(arguments);
     command
 }
 
-fn finish(mut command: Command) -> Result<(), String> {
+pub(crate) fn finish(mut command: Command) -> Result<(), String> {
     say(&format!("$ {}", shown(&command)));
     let status = command
         .status()
@@ -172,11 +181,7 @@ pub(crate) fn doc() -> Result<(), String> {
 /// `cargo deny` is built once into the cache folder beside the build artifacts.
 pub(crate) fn deny() -> Result<(), String> {
     const VERSION: &str = "0.20.2";
-    let tools = env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-        .ok_or("neither XDG_CACHE_HOME nor HOME is set")?
-        .join("karpenter/tools");
+    let tools = cache()?.join("tools");
     let program = tools.join("bin/cargo-deny");
     if !program.exists() {
         let mut install = cargo(&[
