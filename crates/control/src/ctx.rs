@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     decision::Decisions,
     events::{Recorder, Writer},
+    metrics::Metrics,
     mirror::Mirror,
     status::{Settled, Status},
 };
@@ -37,6 +38,8 @@ pub struct Ctx {
     pub batcher: Batcher,
     /// Whether anything is left to do.
     pub status: Status,
+    /// What is counted and measured.
+    pub metrics: Arc<Metrics>,
     /// Writes the events; taken by [`crate::run`].
     pub(crate) writer: Mutex<Option<Writer>>,
 }
@@ -44,19 +47,34 @@ pub struct Ctx {
 impl Ctx {
     /// Everything that controllers need, around a client, a cloud and a clock.
     pub fn new(client: Client, cloud: Arc<dyn Cloud>, clock: Clock, options: Options) -> Arc<Self> {
+        let metrics = Arc::new(Metrics::new(clock));
+        Self::measured(client, cloud, clock, options, metrics)
+    }
+
+    /// The same with metrics that others count in, too: the layers of the client, for instance.
+    pub fn measured(
+        client: Client,
+        cloud: Arc<dyn Cloud>,
+        clock: Clock,
+        options: Options,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
         let (events, writer) = Recorder::new(clock);
         let mirror =
             Mirror::with_nomination_window(cloud.well_known(), options.nomination_window());
+        let mirror = Arc::new(mirror);
+        metrics.observe(&mirror);
         let ctx = Self {
             client,
             cloud,
             clock,
             options,
-            mirror: Arc::new(mirror),
+            mirror,
             events,
             decisions: Decisions::default(),
             batcher: Batcher::default(),
             status: Status::default(),
+            metrics,
             writer: Mutex::new(Some(writer)),
         };
         Arc::new(ctx)

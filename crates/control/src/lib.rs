@@ -14,6 +14,7 @@ pub mod decision;
 mod disruption;
 pub mod effect;
 pub mod events;
+pub mod metrics;
 pub mod mirror;
 mod nodeclaim;
 mod nodepool;
