@@ -4,6 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod controller;
 mod crds;
 mod explain;
 mod input;
@@ -29,6 +30,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the autoscaler against a cluster.
+    Controller(controller::Arguments),
     /// Print the CustomResourceDefinitions.
     Crds(crds::Arguments),
     /// Say why: each constraint's own verdict, the nearest miss, the smallest change that helps.
@@ -53,6 +56,7 @@ enum Verdict {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ended = match arguments.command {
+        Command::Controller(arguments) => controller::run(&arguments),
         Command::Crds(arguments) => crds::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Local(arguments) => local::run(&arguments),

@@ -18,7 +18,7 @@ use std::{
 };
 
 use http::{Method, Request, Response, StatusCode};
-use kube::{Client, client::Body};
+use kube::{Client, Config, client::Body};
 use tokio::{sync::Semaphore, time::Instant};
 use tower::{BoxError, Service, ServiceExt};
 
@@ -60,6 +60,31 @@ where
     B::Error: Into<BoxError>,
 {
     Client::new(Layered::new(service, limits), "default")
+}
+
+/// A kube client of a real cluster with our layers around it.
+///
+/// # Errors
+/// When the configuration holds credentials that cannot be used.
+pub fn connect(config: Config, limits: Limits) -> Result<Client, kube::Error> {
+    let namespace = config.default_namespace.clone();
+    let bare = plain(config)?;
+    let service = tower::service_fn(move |request| {
+        let bare = bare.clone();
+        async move { bare.send(request).await }
+    });
+    Ok(Client::new(Layered::new(service, limits), namespace))
+}
+
+/// A kube client of a real cluster without any layer: for the lease, whose renewal must not wait
+/// behind anything else.
+///
+/// # Errors
+/// As [`connect`].
+pub fn plain(mut config: Config) -> Result<Client, kube::Error> {
+    // kube's own retry would repeat evictions that a disruption budget refuses.
+    config.default_retry = false;
+    Client::try_from(config)
 }
 
 /// A service that paces, caps and retries what it passes on.
