@@ -63,7 +63,8 @@ impl Ctx {
         let mirror =
             Mirror::with_nomination_window(cloud.well_known(), options.nomination_window());
         let mirror = Arc::new(mirror);
-        metrics.observe(&mirror);
+        metrics.observe(&mirror, &*cloud);
+        let cloud = metrics.measured(cloud);
         let ctx = Self {
             client,
             cloud,

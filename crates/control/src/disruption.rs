@@ -31,6 +31,7 @@ use crate::{
     decision::Decision,
     effect,
     events::{Event, Severity},
+    metrics::{Ending, lower},
 };
 
 /// How often nodes are looked at.
@@ -60,6 +61,7 @@ struct Memory {
 }
 
 async fn rounds(ctx: Arc<Ctx>) {
+    let controller = ctx.metrics.single("disruption");
     let mut memory = Memory::default();
     // The first look comes at once: it takes back what a process before this one has left.
     let mut next_round = Instant::now();
@@ -72,7 +74,9 @@ async fn rounds(ctx: Arc<Ctx>) {
         }
         let finished = progress(&ctx, &mut memory).await;
         if finished || Instant::now() >= next_round {
-            let proposed = round(&ctx, &mut memory).await;
+            let proposed = controller
+                .run(round(&ctx, &mut memory), |_| Ending::RequeueAfter)
+                .await;
             next_round = Instant::now() + if proposed { Duration::ZERO } else { INTERVAL };
         }
         ctx.status.set_commands(memory.commands.len());
@@ -107,6 +111,7 @@ async fn round(ctx: &Arc<Ctx>, memory: &mut Memory) -> bool {
     let snapshot = ctx.mirror.snapshot(now);
     undo_leftovers(ctx, &snapshot, &memory.commands).await;
     let (world, commands) = (Arc::clone(&snapshot), memory.commands.clone());
+    let begun = Instant::now();
     let (proposal, report) = ctx
         .options
         .computing
@@ -118,6 +123,9 @@ async fn round(ctx: &Arc<Ctx>, memory: &mut Memory) -> bool {
             disrupt::disrupt(&world, &options)
         })
         .await;
+    ctx.metrics
+        .disruption
+        .looked(&snapshot, &report, begun.elapsed());
     tell_budgets(&snapshot, memory);
     tell(ctx, &snapshot, &report);
     let Some(command) = proposal else {
@@ -182,7 +190,11 @@ async fn advance(ctx: &Arc<Ctx>, commands: &mut [Command], index: usize) -> Adva
                     commands: &others,
                     ..DisruptOptions::default()
                 };
-                match still_valid(command, &snapshot, &options).command {
+                let validity = still_valid(command, &snapshot, &options);
+                ctx.metrics
+                    .disruption
+                    .validated(command.method, validity.failed);
+                match validity.command {
                     Ok(valid) => {
                         *command = valid;
                         begin(ctx, &snapshot, command);
@@ -213,6 +225,7 @@ async fn advance(ctx: &Arc<Ctx>, commands: &mut [Command], index: usize) -> Adva
                 }
             }
             Step::Undo { nodes, failure } => {
+                ctx.metrics.disruption.failed(command);
                 warn!(%failure, "failed terminating nodes while executing a disruption command");
                 for target in &nodes {
                     ctx.mirror.unmark(&target.uid);
@@ -235,6 +248,7 @@ fn begin(ctx: &Ctx, snapshot: &Snapshot, command: &Command) {
         pod_count = command.pods,
         "disrupting node(s)"
     );
+    ctx.metrics.disruption.begun(command);
     for target in &command.nodes {
         let quiet = target
             .id(snapshot)
@@ -366,6 +380,8 @@ async fn delete(ctx: &Arc<Ctx>, command: &mut Command, targets: &[Target]) -> bo
         let reason = command.method.reason();
         match effect::delete(ctx, &*claim).await {
             Ok(()) => {
+                let label = lower(reason);
+                ctx.metrics.claim_disrupted(&claim, &label);
                 let node = ctx.mirror.named::<Node>(&target.node);
                 let texts = [
                     node.map(|node| {

@@ -200,8 +200,8 @@ pub async fn delete_with<K: Written>(
 pub enum Eviction {
     /// The pod is going.
     Evicted,
-    /// There is no such pod any more, or another one has its name.
-    Gone,
+    /// There is no such pod any more (404), or another one has its name (409).
+    Gone(u16),
     /// A disruption budget says no; the server's words.
     Blocked(String),
 }
@@ -222,7 +222,7 @@ pub async fn evict(ctx: &Ctx, pod: &Key, uid: &str) -> Result<Eviction, Error> {
         Ok(_) => Ok(Eviction::Evicted),
         Err(error) => match status(&error).map(|status| (status.code, &status.message)) {
             Some((429, message)) => Ok(Eviction::Blocked(message.clone())),
-            Some((404 | 409, _)) => Ok(Eviction::Gone),
+            Some((code @ (404 | 409), _)) => Ok(Eviction::Gone(code)),
             _ => Err(Error::new(format!("eviction of pod {pod}"), error)),
         },
     }

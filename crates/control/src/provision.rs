@@ -26,6 +26,7 @@ use crate::{
     decision::Decision,
     effect,
     events::{Event, Severity},
+    metrics::Ending,
     mirror::Key,
     status::Refused,
 };
@@ -37,6 +38,8 @@ const READINESS: Duration = Duration::from_millis(10);
 /// Claims that are created at the same time.
 const CREATIONS: usize = 32;
 const UNSCHEDULABLE_WINDOW: Duration = Duration::from_mins(5);
+/// The name of this controller in logs and metrics.
+const CONTROLLER: &str = "provisioner";
 const NO_TYPES_WINDOW: Duration = Duration::from_mins(1);
 
 pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
@@ -122,6 +125,7 @@ fn is_ready(pool: &NodePool) -> bool {
 
 /// Rounds for ever.
 async fn rounds(ctx: Arc<Ctx>) {
+    let controller = ctx.metrics.single(CONTROLLER);
     let open_window = || {
         Box::pin(
             ctx.batcher
@@ -148,7 +152,7 @@ async fn rounds(ctx: Arc<Ctx>) {
             tokio::time::sleep(READINESS).await;
         }
         ctx.status.round_begins();
-        let outcome = round(&ctx).await;
+        let outcome = controller.run(round(&ctx), |_| Ending::Success).await;
         // What was only promised (a place on an existing node, a claim that could not be created)
         // is looked at again even if nothing else changes.
         last_generation = (!outcome.is_provisional).then_some(outcome.generation);
@@ -184,6 +188,11 @@ async fn round(ctx: &Arc<Ctx>) -> Outcome {
         ignore_preferences: ctx.options.preferences == Preferences::Ignore,
     };
     let world = Arc::clone(&snapshot);
+    let running = ctx.metrics.scheduler.round(
+        CONTROLLER,
+        format!("{:08x}", ctx.status.rounds() + 1),
+        ctx.mirror.waiting_pods(),
+    );
     let answer = ctx
         .options
         .computing
@@ -202,6 +211,9 @@ async fn round(ctx: &Arc<Ctx>) -> Outcome {
             }
         })
         .await;
+    drop(running);
+    ctx.metrics
+        .decided(&snapshot, &answer.plan, &answer.report, now);
     let is_created = create_claims(ctx, &snapshot, generation, &answer.plan).await;
     let is_lasting = nominate(ctx, &snapshot, &answer.plan, now);
     report(ctx, &snapshot, &answer);
@@ -248,6 +260,9 @@ pub(crate) async fn create_claim(
             return false;
         }
     };
+    ctx.metrics
+        .lifecycle
+        .claim_created(reason, pool, claim.min_values_relaxed);
     let name = created.metadata.name.clone().unwrap_or_default();
     ctx.mirror.expect(
         &name,

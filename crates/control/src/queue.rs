@@ -11,7 +11,7 @@
 //! It knows nothing of Kubernetes: triggers are closures that call [`Queue::add`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     error::Error as StdError,
     fmt::{self, Debug, Display},
     future::Future,
@@ -27,7 +27,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use crate::clock::Clock;
+use crate::metrics::{Ending, Metrics};
 
 /// When to look at the object again, after a successful reconcile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,8 +146,8 @@ struct Shared<Key> {
 }
 
 struct State<Key> {
-    /// Due now.
-    ready: BTreeSet<Key>,
+    /// Due now, and since when.
+    ready: BTreeMap<Key, Instant>,
     /// Due later, by instant and then key.
     timed: BTreeSet<(Instant, Key)>,
     /// The instant in `timed` per key.
@@ -155,6 +155,8 @@ struct State<Key> {
     /// Being reconciled; true if it was added again meanwhile.
     running: BTreeMap<Key, bool>,
     failures: BTreeMap<Key, u32>,
+    /// Keys that became due since somebody last counted.
+    added: u64,
 }
 
 impl<Key: Ord + Clone> Default for Queue<Key> {
@@ -167,11 +169,12 @@ impl<Key: Ord + Clone> Queue<Key> {
     /// An empty queue.
     pub fn new() -> Self {
         let state = State {
-            ready: BTreeSet::new(),
+            ready: BTreeMap::new(),
             timed: BTreeSet::new(),
             due: BTreeMap::new(),
             running: BTreeMap::new(),
             failures: BTreeMap::new(),
+            added: 0,
         };
         Self {
             shared: Arc::new(Shared {
@@ -186,10 +189,12 @@ impl<Key: Ord + Clone> Queue<Key> {
         {
             let mut state = self.lock();
             if let Some(again) = state.running.get_mut(&key) {
-                *again = true;
+                if !std::mem::replace(again, true) {
+                    state.added += 1;
+                }
                 return;
             }
-            state.ready.insert(key);
+            state.becomes_due(key, Instant::now());
         }
         self.shared.woken.notify_one();
     }
@@ -234,29 +239,36 @@ impl<Key: Ord + Clone> State<Key> {
         }
     }
 
-    /// Moves what has become due and takes the first key that may run.
-    fn take(&mut self) -> Option<Key> {
+    fn becomes_due(&mut self, key: Key, since: Instant) {
+        if let Entry::Vacant(entry) = self.ready.entry(key) {
+            entry.insert(since);
+            self.added += 1;
+        }
+    }
+
+    /// Moves what has become due and takes the first key that may run, with the instant from which on
+    /// it might have run.
+    fn take(&mut self) -> Option<(Key, Instant)> {
         let now = Instant::now();
         while self.timed.first().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, key)) = self.timed.pop_first() {
+            if let Some((at, key)) = self.timed.pop_first() {
                 self.due.remove(&key);
                 match self.running.get_mut(&key) {
                     Some(again) => *again = true,
-                    None => {
-                        self.ready.insert(key);
-                    }
+                    None => self.becomes_due(key, at),
                 }
             }
         }
-        let key = self.ready.pop_first()?;
+        let (key, since) = self.ready.pop_first()?;
         self.unschedule(&key);
         self.running.insert(key.clone(), false);
-        Some(key)
+        Some((key, since))
     }
 
     fn finish(&mut self, key: Key, next: Option<Instant>) {
         if self.running.remove(&key) == Some(true) {
-            self.ready.insert(key);
+            // Counted when it was added.
+            self.ready.insert(key, Instant::now());
         } else if let Some(at) = next {
             self.schedule(key, at);
         }
@@ -267,7 +279,7 @@ impl<Key: Ord + Clone> State<Key> {
 pub async fn run<Key, Reconcile, Answer>(
     name: &'static str,
     policy: Policy,
-    clock: Clock,
+    metrics: Arc<Metrics>,
     queue: Queue<Key>,
     reconcile: Reconcile,
 ) where
@@ -275,15 +287,21 @@ pub async fn run<Key, Reconcile, Answer>(
     Reconcile: Fn(Key) -> Answer,
     Answer: Future<Output = Result<Next, Failure>>,
 {
+    let clock = metrics.clock();
+    let controller = metrics.queue(name, policy.workers);
     let mut running = FuturesUnordered::new();
     loop {
         let next_due = {
             let mut state = queue.lock();
             while running.len() < policy.workers {
-                let Some(key) = state.take() else { break };
-                let answer = reconcile(key.clone());
+                let Some((key, since)) = state.take() else {
+                    break;
+                };
+                controller.waited(since);
+                let answer = controller.run(reconcile(key.clone()), ending);
                 running.push(async move { (key, answer.await) });
             }
+            controller.queued(std::mem::take(&mut state.added), state.ready.len());
             state.timed.first().map(|(at, _)| *at)
         };
         tokio::select! {
@@ -321,11 +339,26 @@ pub async fn run<Key, Reconcile, Answer>(
     }
 }
 
+/// How the controller library names what came of a reconcile.
+fn ending(result: &Result<Next, Failure>) -> Ending {
+    match result {
+        Ok(Next::Wait) => Ending::Success,
+        Ok(Next::After(_) | Next::At(_)) => Ending::RequeueAfter,
+        Err(Failure::Conflict(_)) => Ending::Requeue,
+        Err(Failure::Error(_)) => Ending::Error,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
 
     use super::*;
+    use crate::clock::Clock;
+
+    fn metrics() -> Arc<Metrics> {
+        Arc::new(Metrics::new(Clock::Real))
+    }
 
     /// Runs a queue until `seconds` have passed and returns the log of starts, `<ms>:<key>`.
     async fn check(
@@ -340,7 +373,7 @@ mod tests {
         let work = run(
             "test",
             Policy::new(2, 100, 400),
-            Clock::Real,
+            metrics(),
             queue.clone(),
             |key| {
                 let count = log
@@ -425,7 +458,7 @@ mod tests {
         let queue = Queue::new();
         queue.add("a");
         let count = RefCell::new(0);
-        let work = run("test", Policy::DEFAULT, Clock::Real, queue.clone(), |_| {
+        let work = run("test", Policy::DEFAULT, metrics(), queue.clone(), |_| {
             *count.borrow_mut() += 1;
             let first = *count.borrow() == 1;
             let queue = queue.clone();

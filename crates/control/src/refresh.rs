@@ -66,11 +66,10 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
     });
     let ctx = Arc::clone(ctx);
     vec![Box::pin(async move {
-        let clock = ctx.clock;
         queue::run(
             "catalog.refresh",
             Policy::REASONABLE,
-            clock,
+            Arc::clone(&ctx.metrics),
             queue,
             |pool| refresh(Arc::clone(&ctx), pool),
         )

@@ -3,8 +3,6 @@
 //! Names and labels are constants of this crate, so registering them cannot fail: a test renders
 //! every family.
 
-#![allow(dead_code, reason = "the families that use these follow")]
-
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry};
 
 /// Buckets for durations from milliseconds to ten minutes.

@@ -7,7 +7,7 @@ use std::{fmt::Debug, sync::Arc};
 
 use karpenter_api::{
     Condition, NodeClaim, NodePool,
-    objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
+    objects::{DaemonSet, Node, Pod, PodDisruptionBudget, pod::PodCondition},
 };
 use karpenter_plan::{self as plan, pod::Owner};
 use kube::{
@@ -18,9 +18,11 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     Change, Key,
+    limits::limits,
     objects::Objects,
     state::{AllSubscribers, State, Subscribers},
 };
+use jiff::Timestamp;
 
 /// A kind that the mirror holds.
 pub trait Mirrored: Clone + Debug + Send + Sync + Sized + 'static {
@@ -180,18 +182,40 @@ pub struct PodEntry {
     pub provisionable: bool,
     /// True once a scheduler has said anything about it, be it that it is gated.
     pub judged: bool,
+    /// Since when it is bound, as the scheduler says.
+    pub scheduled: Option<Timestamp>,
+    /// Since when it is ready, if it is.
+    pub ready: Option<Timestamp>,
+    /// The path of its first owner.
+    pub owner: Option<Box<str>>,
+    /// What it may use at the most, by resource; empty if it does not say.
+    pub limits: Box<[(Arc<str>, f64)]>,
     /// What decisions are made from.
     pub lowered: Arc<plan::Pod>,
 }
 
 impl PodEntry {
     fn new(pod: &Pod, lowered: plan::Pod) -> Self {
-        let is_judged = pod
-            .status
-            .conditions
-            .iter()
-            .any(|condition| condition.type_ == "PodScheduled");
+        let condition = |type_| {
+            let all = pod.status.conditions.iter();
+            all.into_iter()
+                .find(|condition: &&PodCondition| condition.type_ == type_)
+        };
+        let since = |type_| {
+            let found = condition(type_).filter(|condition| condition.status == "True")?;
+            Some(
+                found
+                    .last_transition_time
+                    .as_ref()
+                    .map_or(lowered.created, |time| time.0),
+            )
+        };
+        let is_judged = condition("PodScheduled").is_some();
         Self {
+            scheduled: since("PodScheduled"),
+            ready: since("Ready"),
+            owner: owner_path(pod),
+            limits: limits(pod),
             key: Key::of(&pod.metadata),
             uid: lowered.uid.to_string(),
             node: lowered.node.as_deref().map(str::to_owned),
@@ -203,6 +227,19 @@ impl PodEntry {
             lowered: Arc::new(lowered),
         }
     }
+}
+
+/// The path of the first owner, as upstream makes it up.
+fn owner_path(pod: &Pod) -> Option<Box<str>> {
+    let owner = pod.metadata.owner_references.as_deref()?.first()?;
+    let path = format!(
+        "/apis/{}/namespaces/{}/{}s/{}",
+        owner.api_version,
+        pod.metadata.namespace.as_deref().unwrap_or_default(),
+        owner.kind.to_lowercase(),
+        owner.name
+    );
+    Some(path.into())
 }
 
 impl Mirrored for Pod {

@@ -9,6 +9,7 @@ mod freeze;
 mod index;
 mod intent;
 mod kinds;
+mod limits;
 mod objects;
 mod state;
 
@@ -20,7 +21,7 @@ use std::{
 
 use jiff::Timestamp;
 use karpenter_api::{NodeClaim, NodePool, labels, objects::Node};
-use karpenter_plan::{CatalogFeed, Lowering, Snapshot, WellKnown};
+use karpenter_plan::{CatalogFeed, Lowering, Snapshot, Vocabulary, WellKnown};
 
 pub use kinds::{Mirrored, NodeClass, PodEntry, Written};
 pub use objects::{Change, Key};
@@ -233,6 +234,11 @@ impl Mirror {
             .any(|pod| state.intent.claim_of(pod).is_none())
     }
 
+    /// How many pods wait for a node that we may make.
+    pub fn waiting_pods(&self) -> usize {
+        self.read().waiting.len()
+    }
+
     /// True if a pod waits for a node that we may make.
     pub fn is_waiting(&self, pod: &Key) -> bool {
         self.read().waiting.contains(pod)
@@ -304,6 +310,28 @@ impl Mirror {
             && state.daemons.is_listed()
             && state.budgets.is_listed()
             && state.classes.is_listed()
+    }
+
+    /// What the provider offers a pool, if it offers anything.
+    pub fn feed(&self, pool: &str) -> Option<CatalogFeed> {
+        self.read().feeds.get(pool)?.as_ref().ok().cloned()
+    }
+
+    /// The names behind the ids of lowered objects.
+    pub fn vocabulary(&self) -> Arc<Vocabulary> {
+        Arc::clone(self.read().lowering.vocabulary())
+    }
+
+    /// How many nodes there are, and claims that have none yet.
+    pub fn node_count(&self) -> usize {
+        let state = self.read();
+        let without_node = state.claims.values().filter(|claim| {
+            let status = claim.status.as_ref();
+            let id = status.and_then(|status| status.provider_id.as_deref());
+            let id = id.unwrap_or_default();
+            id.is_empty() || state.nodes_by_provider_id.keys(id).next().is_none()
+        });
+        state.nodes.values().count() + without_node.count()
     }
 
     /// One object, by key.

@@ -129,7 +129,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
         queue::run(
             "nodeclaim.disruption",
             Policy::DEFAULT,
-            ctx.clock,
+            Arc::clone(&ctx.metrics),
             queue,
             |name| {
                 let ctx = Arc::clone(&ctx);

@@ -72,10 +72,16 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
             workers: 1,
             ..Policy::DEFAULT
         };
-        queue::run("nodeclaim.expiration", policy, ctx.clock, queue, |name| {
-            let ctx = Arc::clone(&ctx);
-            async move { reconcile(&ctx, &name).await }
-        })
+        queue::run(
+            "nodeclaim.expiration",
+            policy,
+            Arc::clone(&ctx.metrics),
+            queue,
+            |name| {
+                let ctx = Arc::clone(&ctx);
+                async move { reconcile(&ctx, &name).await }
+            },
+        )
         .await;
     })]
 }
@@ -93,6 +99,7 @@ async fn reconcile(ctx: &Ctx, name: &str) -> Result<Next, Failure> {
         Step::Wait(end) => Ok(Next::At(end)),
         Step::Delete => match effect::delete_by_uid(ctx, &*claim).await {
             Ok(()) => {
+                ctx.metrics.claim_disrupted(&claim, "expired");
                 info!(nodeclaim = name, "deleting an expired claim");
                 Ok(Next::Wait)
             }

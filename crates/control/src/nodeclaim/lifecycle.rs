@@ -93,7 +93,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>, outcomes: &Arc<Outcomes>) -> Vec<Task> {
         queue::run(
             "nodeclaim.lifecycle",
             Policy::LIFECYCLE,
-            ctx.clock,
+            Arc::clone(&ctx.metrics),
             queue,
             |name| {
                 let lifecycle = Arc::clone(&lifecycle);
@@ -163,6 +163,7 @@ impl Lifecycle {
 
     async fn give_up(&self, claim: &NodeClaim, cause: &str) -> Result<(), effect::Error> {
         effect::delete_by_uid(&self.ctx, claim).await?;
+        self.ctx.metrics.claim_disrupted(claim, cause);
         self.outcomes.failed(claim);
         info!(
             nodeclaim = name(claim),
@@ -195,7 +196,11 @@ impl Lifecycle {
                         text,
                     ));
                 }
-                effect::delete_by_uid(&self.ctx, claim).await
+                let deleted = effect::delete_by_uid(&self.ctx, claim).await;
+                if deleted.is_ok() {
+                    self.ctx.metrics.claim_disrupted(claim, cause);
+                }
+                deleted
             }
             Verdict::Failed { reason, message } => {
                 error!(nodeclaim = name(claim), %reason, %message, "launch failed");
@@ -300,6 +305,7 @@ impl Lifecycle {
                 "registered",
                 node.metadata.name.clone().unwrap_or_default(),
             );
+            self.ctx.metrics.lifecycle.node_registered(claim);
             self.outcomes.succeeded(claim);
         }
         Ok(())
@@ -422,10 +428,13 @@ impl Lifecycle {
                     Err(error) => write::again(error),
                 }
             }
-            Termination::Gone => self
-                .release(claim)
-                .await
-                .map_or_else(write::again, |()| Ok(Next::Wait)),
+            Termination::Gone => {
+                let ended = self.ctx.clock.now();
+                self.release(claim)
+                    .await
+                    .inspect(|()| self.ctx.metrics.lifecycle.instance_terminated(claim, ended))
+                    .map_or_else(write::again, |()| Ok(Next::Wait))
+            }
         }
     }
 
@@ -435,6 +444,8 @@ impl Lifecycle {
             .is_some()
         {
             info!(nodeclaim = name(claim), "deleted nodeclaim");
+            let now = self.ctx.clock.now();
+            self.ctx.metrics.lifecycle.claim_terminated(claim, now);
             self.ctx.decisions.tell(Decision::Removed {
                 claim: name(claim).to_owned(),
             });

@@ -105,7 +105,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
         queue::run(
             "nodeclaim.podevents",
             Policy::DEFAULT,
-            ctx.clock,
+            Arc::clone(&ctx.metrics),
             queue,
             |node| {
                 let (ctx, pending) = (Arc::clone(&ctx), Arc::clone(&pending));

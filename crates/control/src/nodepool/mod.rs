@@ -54,10 +54,16 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> (Vec<Task>, Arc<Outcomes>) {
     let (ctx, book) = (Arc::clone(ctx), Arc::clone(&outcomes));
     let task: Task = Box::pin(async move {
         listed(&ctx).await;
-        queue::run("nodepool", Policy::DEFAULT, ctx.clock, queue, |name| {
-            let (ctx, book) = (Arc::clone(&ctx), Arc::clone(&book));
-            async move { reconcile(&ctx, &book, &name).await }
-        })
+        queue::run(
+            "nodepool.counter",
+            Policy::DEFAULT,
+            Arc::clone(&ctx.metrics),
+            queue,
+            |name| {
+                let (ctx, book) = (Arc::clone(&ctx), Arc::clone(&book));
+                async move { reconcile(&ctx, &book, &name).await }
+            },
+        )
         .await;
     });
     (vec![task], outcomes)

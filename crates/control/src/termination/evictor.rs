@@ -55,7 +55,7 @@ impl Evictor {
             queue::run(
                 "eviction-queue",
                 Policy::TERMINATION,
-                ctx.clock,
+                Arc::clone(&ctx.metrics),
                 own.queue.clone(),
                 |key| {
                     let (ctx, own) = (Arc::clone(&ctx), own.clone());
@@ -103,9 +103,19 @@ impl Evictor {
         node: &str,
     ) -> Result<Next, Failure> {
         let answer = effect::evict(ctx, place, &key.uid).await;
+        let code = match &answer {
+            Ok(Eviction::Evicted) => 200,
+            Ok(Eviction::Gone(code)) => *code,
+            Ok(Eviction::Blocked(_)) => 429,
+            Err(error) => refusal(error).0,
+        };
+        // Zero is no answer at all.
+        if code != 0 {
+            ctx.metrics.lifecycle.eviction_answered(code);
+        }
         let outcome = match &answer {
             Ok(Eviction::Evicted) => eviction::outcome(key, Ok(())),
-            Ok(Eviction::Gone) => eviction::outcome(key, Err((404, ""))),
+            Ok(Eviction::Gone(code)) => eviction::outcome(key, Err((*code, ""))),
             Ok(Eviction::Blocked(message)) => eviction::outcome(key, Err((429, message))),
             Err(error) => {
                 let (code, message) = refusal(error);
@@ -122,7 +132,9 @@ impl Evictor {
                     uid: Some(key.uid.clone()),
                     ..ObjectReference::default()
                 };
-                let text = format!("Evicted pod: {}", reason(ctx, node));
+                let reason = reason(ctx, node);
+                ctx.metrics.lifecycle.pod_drained(&reason);
+                let text = format!("Evicted pod: {reason}");
                 let event = Event::about(pod, Severity::Normal, "Evicted", text);
                 ctx.events.publish(event.same([&key.name]));
                 Ok(self.done(key))

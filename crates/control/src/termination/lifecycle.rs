@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use karpenter_api::{
+    conditions::{self, DRAINED},
     labels::TERMINATION_FINALIZER,
     nodeclaim::NodeClaim,
     objects::{Node, Pod},
@@ -24,7 +25,7 @@ use crate::{
     ctx::Ctx,
     effect,
     events::Event,
-    nodeclaim::write,
+    nodeclaim::{draft::Conditioned as _, write},
     queue::{self, Failure, Next, Policy, Queue},
     upkeep::{Pace, listed, touched},
 };
@@ -83,7 +84,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>, evictor: Evictor) -> Vec<Task> {
         queue::run(
             "node.termination",
             Policy::TERMINATION,
-            ctx.clock,
+            Arc::clone(&ctx.metrics),
             queue,
             |name| {
                 let (ctx, evictor, pace) = (Arc::clone(&ctx), evictor.clone(), Arc::clone(&pace));
@@ -140,7 +141,7 @@ async fn reconcile(ctx: &Ctx, evictor: &Evictor, pace: &Pace, name: &str) -> Res
         }
         (Step::Terminate, Some(claim)) => return terminate(ctx, pace, &node, claim).await,
         (Step::DeleteClaim, Some(claim)) => effect::delete_by_uid(ctx, claim).await,
-        (Step::Report(wanted), Some(claim)) => write::status(ctx, claim, &wanted).await.map(drop),
+        (Step::Report(wanted), Some(claim)) => report(ctx, &node, claim, &wanted).await,
         (Step::Terminate | Step::DeleteClaim | Step::Report(_), None) => return Ok(Next::Wait),
         (Step::Taint, _) => match write::changes(ctx, &*node, &node::tainted(&node)).await {
             Ok(Some(_)) => {
@@ -200,12 +201,31 @@ async fn terminate(
     }
 }
 
+/// Stores the claim's status, and counts the node once its pods have left.
+async fn report(
+    ctx: &Ctx,
+    node: &Node,
+    claim: &NodeClaim,
+    wanted: &NodeClaim,
+) -> Result<(), effect::Error> {
+    let is_drained = |claim: &NodeClaim| conditions::is_true(claim.conditions(), DRAINED);
+    if write::status(ctx, claim, wanted).await?.is_some()
+        && is_drained(wanted)
+        && !is_drained(claim)
+    {
+        ctx.metrics.lifecycle.node_drained(node);
+    }
+    Ok(())
+}
+
 async fn release(ctx: &Ctx, node: &Node) -> Result<(), effect::Error> {
     if write::release(ctx, node, TERMINATION_FINALIZER)
         .await?
         .is_some()
     {
         info!(node = node.metadata.name, "deleted node");
+        let now = ctx.clock.now();
+        ctx.metrics.lifecycle.node_terminated(node, now);
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
         queue::run(
             "nodeclaim.garbagecollection",
             Policy::DEFAULT,
-            ctx.clock,
+            Arc::clone(&ctx.metrics),
             queue,
             |()| {
                 let ctx = Arc::clone(&ctx);
@@ -97,6 +97,7 @@ async fn look(ctx: &Ctx) -> Result<Next, Failure> {
         }
         match effect::delete_by_uid(ctx, &*claim).await {
             Ok(()) => {
+                ctx.metrics.claim_disrupted(&claim, "garbage_collected");
                 let nodeclaim = claim.metadata.name.as_deref();
                 let provider_id = facts.provider_id;
                 info!(

@@ -12,6 +12,7 @@
 mod chaos;
 mod claims;
 mod cloud;
+mod metrics;
 mod nodes;
 mod pools;
 mod world;

@@ -14,6 +14,7 @@ use karpenter_control::{
     client::{Limits, client},
     clock::Clock,
     ctx::{Computing, Ctx, Options},
+    metrics::Metrics,
 };
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
@@ -101,6 +102,7 @@ pub struct World {
     losses: Losses,
     pub weather: Arc<Mutex<Weather>>,
     controllers: tokio::task::JoinHandle<()>,
+    pub metrics: Arc<Metrics>,
     server: Server,
 }
 
@@ -121,6 +123,7 @@ impl World {
             losses: Losses::default(),
             weather: Arc::default(),
             controllers: tokio::spawn(async {}),
+            metrics: Arc::new(Metrics::new(clock)),
             server,
         };
         for crd in karpenter_api::crds::all() {
@@ -157,6 +160,7 @@ impl World {
             self.clock,
             options,
         );
+        self.metrics = Arc::clone(&ctx.metrics);
         let running = karpenter_control::run(ctx, std::future::pending());
         self.controllers = tokio::spawn(running);
     }
@@ -166,6 +170,11 @@ impl World {
         self.controllers.abort();
         self.start();
         self.pass(1).await;
+    }
+
+    /// The samples of a metric, as they are scraped; buckets are left out.
+    pub fn samples(&self, name: &str) -> Vec<String> {
+        samples(&self.metrics.render(), name)
     }
 
     /// Lets the next requests of a kind get lost: `method` to paths that end so.
@@ -353,6 +362,19 @@ impl World {
         .await;
         provider_id
     }
+}
+
+/// The samples of a metric in a scrape, buckets aside.
+pub fn samples(text: &str, name: &str) -> Vec<String> {
+    let lines = text.lines().filter(|line| {
+        let rest = line.strip_prefix(name).unwrap_or_default();
+        let rest = ["_sum", "_count"]
+            .iter()
+            .find_map(|suffix| rest.strip_prefix(suffix))
+            .unwrap_or(rest);
+        rest.starts_with(['{', ' '])
+    });
+    lines.map(str::to_owned).collect()
 }
 
 /// A pool whose nodes are never consolidated.

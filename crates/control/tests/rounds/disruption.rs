@@ -68,6 +68,11 @@ async fn churn(row: &str, bound: usize) {
     let kept = world.kept_nodes().await;
     let stay = nodes[..bound].iter().all(|node| kept.contains(node));
     world.check(row, stay && kept.len() == bound).await;
+    // A command goes on with the nodes that nobody came to; only when none is left it has failed.
+    let failed = format!("{{consolidation_type=\"empty\"}} {bound}");
+    let failed = if bound == 2 { &[&*failed][..] } else { &[] };
+    let name = "karpenter_voluntary_disruption_failed_validations_total";
+    world.measured(row, name, failed);
 }
 
 #[tokio::test(start_paused = true)]

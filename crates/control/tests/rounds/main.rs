@@ -5,6 +5,7 @@
 
 mod disruption;
 mod launching;
+mod metrics;
 mod mirror;
 mod provisioning;
 mod world;
