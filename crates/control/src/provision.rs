@@ -27,7 +27,7 @@ use crate::{
     effect,
     events::{Event, Severity},
     metrics::Ending,
-    mirror::Key,
+    mirror::{Key, is_initialized},
     status::Refused,
 };
 
@@ -59,6 +59,27 @@ fn subscribe(ctx: &Arc<Ctx>) {
             .is_some_and(|mirror| mirror.claim_of(&pod.key).is_some());
         if !is_expected {
             batcher.trigger(&pod.uid);
+        }
+    });
+    // The scheduler spreads pods otherwise than planned: once the first pods have taken the places
+    // that were promised on existing nodes, those left over need another look.
+    let (batcher, mirror, status) = (
+        ctx.batcher.clone(),
+        Arc::downgrade(&ctx.mirror),
+        ctx.status.clone(),
+    );
+    ctx.mirror.subscribe::<Pod>(move |change| {
+        let (Some(old), Some(new)) = (&change.old, &change.new) else {
+            return;
+        };
+        let arrives = old.node.is_none() && new.node.is_some();
+        if arrives
+            && status.has_promised()
+            && mirror
+                .upgrade()
+                .is_some_and(|mirror| mirror.has_waiting_pods())
+        {
+            batcher.trigger(&format!("bound/{}", new.uid));
         }
     });
     let batcher = ctx.batcher.clone();
@@ -99,6 +120,21 @@ fn subscribe(ctx: &Arc<Ctx>) {
                 .is_some_and(|mirror| mirror.has_waiting_pods())
         {
             batcher.trigger(&format!("nodeclaim/{}", change.key.name));
+        }
+    });
+    // From when a claim is ready for pods, nothing is held for those that it was made for: whoever
+    // finds the place taken by another must not wait for the next look.
+    let (batcher, mirror) = (ctx.batcher.clone(), Arc::downgrade(&ctx.mirror));
+    ctx.mirror.subscribe::<NodeClaim>(move |change| {
+        let is_ready = |claim: &Arc<NodeClaim>| is_initialized(claim);
+        let becomes_ready = change.new.as_ref().is_some_and(is_ready)
+            && change.old.as_ref().is_some_and(|old| !is_ready(old));
+        if becomes_ready
+            && mirror
+                .upgrade()
+                .is_some_and(|mirror| mirror.has_waiting_pods())
+        {
+            batcher.trigger(&format!("initialized/{}", change.key.name));
         }
     });
     let (batcher, mirror) = (ctx.batcher.clone(), Arc::downgrade(&ctx.mirror));
@@ -216,6 +252,7 @@ async fn round(ctx: &Arc<Ctx>) -> Outcome {
         .decided(&snapshot, &answer.plan, &answer.report, now);
     let is_created = create_claims(ctx, &snapshot, generation, &answer.plan).await;
     let is_lasting = nominate(ctx, &snapshot, &answer.plan, now);
+    ctx.status.promises(!is_lasting);
     report(ctx, &snapshot, &answer);
     Outcome {
         generation,

@@ -25,6 +25,8 @@ struct Inner {
     refused: BTreeMap<Key, Refused>,
     /// Where pods were told to go and are not yet.
     placed: BTreeMap<Key, String>,
+    /// The last round has promised places on nodes that are there already.
+    has_promised: bool,
     commands: usize,
 }
 
@@ -69,6 +71,15 @@ impl Status {
     /// Forgets pods that have arrived or are gone.
     pub(crate) fn retain_placed(&self, is_waiting: impl Fn(&Key) -> bool) {
         self.lock().placed.retain(|pod, _| is_waiting(pod));
+    }
+
+    /// Remembers whether the last round relies on places that other pods could take first.
+    pub(crate) fn promises(&self, has_promised: bool) {
+        self.lock().has_promised = has_promised;
+    }
+
+    pub(crate) fn has_promised(&self) -> bool {
+        self.lock().has_promised
     }
 
     /// Stores the refusals of a round and returns those that were not known before.

@@ -26,6 +26,7 @@ use karpenter_plan::{CatalogFeed, Lowering, Snapshot, Vocabulary, WellKnown};
 pub use kinds::{Mirrored, NodeClass, PodEntry, Written};
 pub use objects::{Change, Key};
 
+pub(crate) use intent::is_initialized;
 use state::{AllSubscribers, State};
 
 /// What is known of the cluster.
@@ -212,7 +213,7 @@ impl Mirror {
     pub fn expect(&self, claim: &str, pods: impl IntoIterator<Item = Key>) {
         let mut state = self.write();
         let may_come = state.claims.named(claim).is_some_and(|claim| {
-            claim.metadata.deletion_timestamp.is_none() && !intent::is_initialized(claim)
+            claim.metadata.deletion_timestamp.is_none() && !is_initialized(claim)
         });
         if !may_come {
             return;

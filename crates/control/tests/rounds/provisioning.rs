@@ -261,3 +261,32 @@ async fn equal_seeds_write_equal_logs() {
     assert!(logs[0].len() > 60);
     assert_eq!(logs[0], logs[1]);
 }
+
+/// The scheduler puts another pod onto the node that was made for this one.
+#[tokio::test(start_paused = true)]
+async fn a_pod_whose_place_is_taken_gets_another_at_once() {
+    // Before the node is initialized, and after: promised places are of another kind then.
+    for is_taken_early in [true, false] {
+        let mut world = World::new().await;
+        world.run();
+        world.pool("default", json!({})).await;
+        world.at(5).await;
+        // No two of these fit on the largest type.
+        world.pending("meant", "200", json!({})).await;
+        world.at(20).await;
+        let first = world.nodes().await[0].metadata.name.clone().unwrap();
+        if is_taken_early {
+            world.pending("other", "200", json!({})).await;
+            world.bind("other", &first).await;
+            world.make_nodes_ready().await;
+        } else {
+            world.make_nodes_ready().await;
+            world.at(22).await;
+            world.pending("other", "200", json!({})).await;
+            world.bind("other", &first).await;
+        }
+        world.at(25).await;
+        let claims = world.claims().await.len();
+        assert_eq!(claims, 2, "{is_taken_early}: {}", world.dump().await);
+    }
+}
