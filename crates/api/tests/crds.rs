@@ -32,7 +32,7 @@ fn schema(kind: &str, path: &str) -> Value {
 
 #[test]
 fn golden_files() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/crds");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("crds");
     let mut stale = Vec::new();
     for crd in crds::all() {
         let name = crd.metadata.name.clone().unwrap();

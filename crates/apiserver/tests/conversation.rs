@@ -1,5 +1,4 @@
 //! Requests as kubectl and other clients send them, and what they rely on in the answers.
-#![recursion_limit = "256"]
 #![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
 
 use std::sync::Arc;

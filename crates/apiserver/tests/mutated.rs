@@ -1,5 +1,4 @@
 //! Broken manifests are refused or repaired, never a fault of the server; offline and server agree.
-#![recursion_limit = "256"]
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 use std::sync::Arc;

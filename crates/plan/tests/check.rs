@@ -1,8 +1,6 @@
 //! The judge is judged: valid plans pass, and each kind of corruption is called by its name.
 #![allow(clippy::unwrap_used)]
 
-mod world;
-
 use karpenter_plan::{
     KeyId, NodeId, Options, Plan, PodId, Price, Refusal, Report, Requirement, ResourceId, Snapshot,
     Violation, check,
@@ -11,7 +9,7 @@ use karpenter_plan::{
 };
 use serde_json::json;
 
-use world::{NOW, Objects, TestPod, instance_type, node, pod, pool};
+use crate::world::{NOW, Objects, TestPod, instance_type, node, pod, pool};
 
 /// A small generator, so that a seed names a world.
 struct Random(u64);

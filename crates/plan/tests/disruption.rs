@@ -1,8 +1,6 @@
 //! Rows of the disruption chapter, through real objects and the lowering.
 #![allow(clippy::unwrap_used)]
 
-mod world;
-
 use jiff::{SignedDuration, Timestamp};
 use karpenter_plan::{
     budget::DisruptionReason,
@@ -14,7 +12,7 @@ use karpenter_plan::{
 };
 use serde_json::{Value, json};
 
-use world::{NOW, Objects, TestNode, TestPod, budget, node, pod, pool};
+use crate::world::{NOW, Objects, TestNode, TestPod, budget, node, pod, pool};
 
 const MIDNIGHT: &str = "2024-05-02T00:00:00Z";
 
@@ -349,7 +347,7 @@ fn empty_nodes_go() {
 #[test]
 fn pools_opt_out_of_emptiness() {
     let check = |row: &str,
-                 change: &dyn Fn(world::TestPool) -> world::TestPool,
+                 change: &dyn Fn(crate::world::TestPool) -> crate::world::TestPool,
                  verdict: Verdict,
                  event: Option<&str>| {
         let mut objects = Objects::new(vec![change(pool("default"))]);

@@ -1,12 +1,10 @@
 //! Explanations: each constraint's own verdict, and changes that really help.
 #![allow(clippy::unwrap_used)]
 
-mod world;
-
 use karpenter_plan::{PodExplanation, explain_pod};
 use serde_json::{Value, json};
 
-use world::{NOW, Objects, TestPod, instance_type, node, pod, pool};
+use crate::world::{NOW, Objects, TestPod, instance_type, node, pod, pool};
 
 fn with(pod: TestPod) -> Objects {
     let mut objects = Objects::new(vec![pool("default")]);
@@ -218,7 +216,8 @@ fn each_constraint_is_judged_by_itself() {
 
 #[test]
 fn pools_that_get_no_nodes_say_why() {
-    let check = |change: &dyn Fn(world::TestPool) -> world::TestPool, message: &str| {
+    let check = |change: &dyn Fn(crate::world::TestPool) -> crate::world::TestPool,
+                 message: &str| {
         let mut objects = with(pod("p"));
         objects.pools = vec![change(pool("default"))];
         let found = explain(&objects).node_pools.remove(0);
@@ -228,7 +227,7 @@ fn pools_that_get_no_nodes_say_why() {
         );
     };
     check(&|pool| pool.replicas(1), "nodepool is static");
-    check(&world::TestPool::without_types, "no types");
+    check(&crate::world::TestPool::without_types, "no types");
     let requirement = json!([{"key": "kubernetes.io/arch", "operator": "In", "values": ["arm64"]}]);
     check(
         &|pool| pool.template("requirements", requirement.clone()),
@@ -439,7 +438,7 @@ fn what_would_help_helps() {
 
 #[test]
 fn nodes_tell_every_reason() {
-    let check = |node: world::TestNode, others: &[TestPod], pod: TestPod, message: &str| {
+    let check = |node: crate::world::TestNode, others: &[TestPod], pod: TestPod, message: &str| {
         let mut objects = with(pod);
         objects.nodes.push(node);
         objects.pods.extend_from_slice(others);

@@ -3,9 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod fixtures;
-
-use fixtures::{Manifest, Stage, World, daemon_set, empty, node, pod, pool};
+use crate::fixtures::{Manifest, Stage, World, daemon_set, empty, node, pod, pool};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::json;
 

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod fixtures;
-
-use fixtures::{
+use crate::fixtures::{
     Manifest, Stage, World, daemon_set, empty, instance_type, node, pod, pool, resources, row,
     world,
 };
@@ -618,7 +616,7 @@ fn weights() {
 
 #[test]
 fn overrides() {
-    let mut types = fixtures::universe();
+    let mut types = crate::fixtures::universe();
     for offering in &mut types[0].offerings {
         offering.capacity_override = resources(&[("ext.com/thing", "4")]);
     }

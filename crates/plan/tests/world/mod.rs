@@ -1,11 +1,6 @@
 //! A small cluster in objects that a user could apply, lowered and frozen on demand.
 //!
 //! Every builder starts with the dullest valid object, so that a test mentions only what it is about.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test program uses its own part"
-)]
 
 use std::sync::Arc;
 
@@ -19,24 +14,24 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// Noon on a Wednesday.
-pub const NOW: &str = "2024-05-01T12:00:00Z";
+pub(crate) const NOW: &str = "2024-05-01T12:00:00Z";
 /// Long enough ago.
 const LONG_AGO: &str = "2024-05-01T00:00:00Z";
 
 /// Everything in the cluster.
 #[derive(Clone, Debug, Default)]
-pub struct Objects {
-    pub pools: Vec<TestPool>,
-    pub nodes: Vec<TestNode>,
-    pub pods: Vec<TestPod>,
-    pub daemons: Vec<Value>,
-    pub budgets: Vec<Value>,
-    pub types: Vec<InstanceType>,
+pub(crate) struct Objects {
+    pub(crate) pools: Vec<TestPool>,
+    pub(crate) nodes: Vec<TestNode>,
+    pub(crate) pods: Vec<TestPod>,
+    pub(crate) daemons: Vec<Value>,
+    pub(crate) budgets: Vec<Value>,
+    pub(crate) types: Vec<InstanceType>,
 }
 
 impl Objects {
     /// Pools and two instance types, `small` at 0.1 and `large` at 0.4 dollars an hour.
-    pub fn new(pools: Vec<TestPool>) -> Self {
+    pub(crate) fn new(pools: Vec<TestPool>) -> Self {
         let types = vec![
             instance_type("small", 4, 16, 0.1),
             instance_type("large", 16, 64, 0.4),
@@ -49,7 +44,7 @@ impl Objects {
     }
 
     /// Lowers and freezes everything.
-    pub fn snapshot(&self, now: &str) -> Snapshot {
+    pub(crate) fn snapshot(&self, now: &str) -> Snapshot {
         let mut lowering = Lowering::new(&WellKnown {
             node_classes: vec![("karpenter.kwok.sh".into(), "KWOKNodeClass".into())],
             ..WellKnown::default()
@@ -110,7 +105,7 @@ fn read<T: DeserializeOwned>(object: &Value) -> T {
 }
 
 /// An instance type in zones `a` and `b`, spot at half the price.
-pub fn instance_type(name: &str, cpu: u32, memory_gib: u32, price: f64) -> InstanceType {
+pub(crate) fn instance_type(name: &str, cpu: u32, memory_gib: u32, price: f64) -> InstanceType {
     let requirement = |key: &str, values: &[&str]| karpenter_api::Requirement {
         key: key.into(),
         operator: "In".into(),
@@ -161,14 +156,14 @@ pub fn instance_type(name: &str, cpu: u32, memory_gib: u32, price: f64) -> Insta
 
 /// A NodePool.
 #[derive(Clone, Debug)]
-pub struct TestPool {
-    pub name: String,
-    pub spec: Value,
-    pub has_types: bool,
+pub(crate) struct TestPool {
+    pub(crate) name: String,
+    pub(crate) spec: Value,
+    pub(crate) has_types: bool,
 }
 
 /// A pool without any restriction, every node of which may go once it is quiet.
-pub fn pool(name: &str) -> TestPool {
+pub(crate) fn pool(name: &str) -> TestPool {
     let spec = json!({
         "template": {"spec": {
             "nodeClassRef": {"group": "karpenter.kwok.sh", "kind": "KWOKNodeClass", "name": "default"},
@@ -189,32 +184,32 @@ pub fn pool(name: &str) -> TestPool {
 }
 
 impl TestPool {
-    pub fn disruption(mut self, field: &str, value: Value) -> Self {
+    pub(crate) fn disruption(mut self, field: &str, value: Value) -> Self {
         self.spec["disruption"][field] = value;
         self
     }
 
-    pub fn template(mut self, field: &str, value: Value) -> Self {
+    pub(crate) fn template(mut self, field: &str, value: Value) -> Self {
         self.spec["template"]["spec"][field] = value;
         self
     }
 
-    pub fn template_label(mut self, key: &str, value: &str) -> Self {
+    pub(crate) fn template_label(mut self, key: &str, value: &str) -> Self {
         self.spec["template"]["metadata"]["labels"][key] = json!(value);
         self
     }
 
-    pub fn field(mut self, field: &str, value: Value) -> Self {
+    pub(crate) fn field(mut self, field: &str, value: Value) -> Self {
         self.spec[field] = value;
         self
     }
 
-    pub fn replicas(mut self, replicas: i64) -> Self {
+    pub(crate) fn replicas(mut self, replicas: i64) -> Self {
         self.spec["replicas"] = json!(replicas);
         self
     }
 
-    pub fn without_types(mut self) -> Self {
+    pub(crate) fn without_types(mut self) -> Self {
         self.has_types = false;
         self
     }
@@ -239,9 +234,9 @@ fn condition(kind: &str, status: &str) -> Value {
 
 /// A Node with its NodeClaim.
 #[derive(Clone, Debug)]
-pub struct TestNode {
-    pub name: String,
-    pub marked: bool,
+pub(crate) struct TestNode {
+    pub(crate) name: String,
+    pub(crate) marked: bool,
     nominated_until: Option<String>,
     has_node: bool,
     has_claim: bool,
@@ -258,7 +253,7 @@ pub struct TestNode {
 }
 
 /// A ready, quiet node of type `small` in pool `default`, with room for everything the type has.
-pub fn node(name: &str) -> TestNode {
+pub(crate) fn node(name: &str) -> TestNode {
     let conditions = ["Launched", "Registered", "Initialized", "Consolidatable"];
     TestNode {
         name: name.into(),
@@ -291,11 +286,11 @@ pub fn node(name: &str) -> TestNode {
 }
 
 impl TestNode {
-    pub fn pool(self, pool: &str) -> Self {
+    pub(crate) fn pool(self, pool: &str) -> Self {
         self.label("karpenter.sh/nodepool", pool)
     }
 
-    pub fn no_pool(mut self) -> Self {
+    pub(crate) fn no_pool(mut self) -> Self {
         self.labels
             .as_object_mut()
             .unwrap()
@@ -303,94 +298,94 @@ impl TestNode {
         self
     }
 
-    pub fn label(mut self, key: &str, value: &str) -> Self {
+    pub(crate) fn label(mut self, key: &str, value: &str) -> Self {
         self.labels[key] = json!(value);
         self
     }
 
-    pub fn annotation(mut self, key: &str, value: &str) -> Self {
+    pub(crate) fn annotation(mut self, key: &str, value: &str) -> Self {
         self.annotations[key] = json!(value);
         self
     }
 
-    pub fn taint(mut self, key: &str, value: &str, effect: &str) -> Self {
+    pub(crate) fn taint(mut self, key: &str, value: &str, effect: &str) -> Self {
         self.taints
             .push(json!({"key": key, "value": value, "effect": effect}));
         self
     }
 
-    pub fn instance_type(self, name: &str) -> Self {
+    pub(crate) fn instance_type(self, name: &str) -> Self {
         self.label("node.kubernetes.io/instance-type", name)
     }
 
-    pub fn unmanaged(mut self) -> Self {
+    pub(crate) fn unmanaged(mut self) -> Self {
         self.has_claim = false;
         self
     }
 
-    pub fn claim_only(mut self) -> Self {
+    pub(crate) fn claim_only(mut self) -> Self {
         self.has_node = false;
         self.without("Registered").without("Initialized")
     }
 
-    pub fn uninitialized(mut self) -> Self {
+    pub(crate) fn uninitialized(mut self) -> Self {
         self.is_initialized = false;
         self.without("Initialized")
     }
 
-    pub fn initialized(mut self) -> Self {
+    pub(crate) fn initialized(mut self) -> Self {
         self.is_initialized = true;
         self.with("Initialized")
     }
 
-    pub fn with(self, kind: &str) -> Self {
+    pub(crate) fn with(self, kind: &str) -> Self {
         let mut changed = self.without(kind);
         changed.conditions.push((kind.into(), "True".into()));
         changed
     }
 
-    pub fn with_false(self, kind: &str) -> Self {
+    pub(crate) fn with_false(self, kind: &str) -> Self {
         let mut changed = self.without(kind);
         changed.conditions.push((kind.into(), "False".into()));
         changed
     }
 
-    pub fn without(mut self, kind: &str) -> Self {
+    pub(crate) fn without(mut self, kind: &str) -> Self {
         self.conditions.retain(|(found, _)| found != kind);
         self
     }
 
-    pub fn ready(mut self, status: &str) -> Self {
+    pub(crate) fn ready(mut self, status: &str) -> Self {
         self.ready = status.into();
         self
     }
 
-    pub fn marked(mut self) -> Self {
+    pub(crate) fn marked(mut self) -> Self {
         self.marked = true;
         self
     }
 
-    pub fn deleting(mut self) -> Self {
+    pub(crate) fn deleting(mut self) -> Self {
         self.is_deleting = true;
         self
     }
 
-    pub fn tainted(mut self) -> Self {
+    pub(crate) fn tainted(mut self) -> Self {
         self.is_tainted = true;
         self.with("DisruptionReason")
     }
 
-    pub fn uid(mut self, uid: &str) -> Self {
+    pub(crate) fn uid(mut self, uid: &str) -> Self {
         self.uid = uid.into();
         self
     }
 
-    pub fn nominated_until(mut self, instant: &str) -> Self {
+    pub(crate) fn nominated_until(mut self, instant: &str) -> Self {
         self.nominated_until = Some(instant.into());
         self
     }
 
-    pub fn last_pod_event(mut self, instant: &str) -> Self {
+    pub(crate) fn last_pod_event(mut self, instant: &str) -> Self {
         self.last_pod_event = Some(instant.into());
         self
     }
@@ -482,10 +477,10 @@ impl TestNode {
 
 /// A pod.
 #[derive(Clone, Debug)]
-pub struct TestPod(pub Value);
+pub(crate) struct TestPod(pub Value);
 
 /// A pending, unschedulable pod of a ReplicaSet that asks for little.
-pub fn pod(name: &str) -> TestPod {
+pub(crate) fn pod(name: &str) -> TestPod {
     TestPod(json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -516,78 +511,78 @@ fn owner(kind: &str) -> Value {
 
 impl TestPod {
     /// Runs on this node.
-    pub fn on(mut self, node: &str) -> Self {
+    pub(crate) fn on(mut self, node: &str) -> Self {
         self.0["spec"]["nodeName"] = json!(node);
         self.0["status"] = json!({"phase": "Running", "conditions": []});
         self
     }
 
-    pub fn request(mut self, resource: &str, amount: &str) -> Self {
+    pub(crate) fn request(mut self, resource: &str, amount: &str) -> Self {
         self.0["spec"]["containers"][0]["resources"]["requests"][resource] = json!(amount);
         self
     }
 
-    pub fn owner(mut self, kind: &str) -> Self {
+    pub(crate) fn owner(mut self, kind: &str) -> Self {
         self.0["metadata"]["ownerReferences"] = json!([owner(kind)]);
         self
     }
 
-    pub fn label(mut self, key: &str, value: &str) -> Self {
+    pub(crate) fn label(mut self, key: &str, value: &str) -> Self {
         self.0["metadata"]["labels"][key] = json!(value);
         self
     }
 
-    pub fn annotation(mut self, key: &str, value: &str) -> Self {
+    pub(crate) fn annotation(mut self, key: &str, value: &str) -> Self {
         self.0["metadata"]["annotations"][key] = json!(value);
         self
     }
 
-    pub fn deletion_cost(self, cost: &str) -> Self {
+    pub(crate) fn deletion_cost(self, cost: &str) -> Self {
         self.annotation("controller.kubernetes.io/pod-deletion-cost", cost)
     }
 
-    pub fn spec(mut self, field: &str, value: Value) -> Self {
+    pub(crate) fn spec(mut self, field: &str, value: Value) -> Self {
         self.0["spec"][field] = value;
         self
     }
 
-    pub fn selector(mut self, key: &str, value: &str) -> Self {
+    pub(crate) fn selector(mut self, key: &str, value: &str) -> Self {
         self.0["spec"]["nodeSelector"][key] = json!(value);
         self
     }
 
-    pub fn host_port(mut self, port: u16) -> Self {
+    pub(crate) fn host_port(mut self, port: u16) -> Self {
         self.0["spec"]["containers"][0]["ports"] =
             json!([{"containerPort": port, "hostPort": port, "protocol": "TCP"}]);
         self
     }
 
-    pub fn tolerating(mut self, key: &str) -> Self {
+    pub(crate) fn tolerating(mut self, key: &str) -> Self {
         self.0["spec"]["tolerations"] = json!([{"key": key, "operator": "Exists"}]);
         self
     }
 
-    pub fn tolerating_disruption(self) -> Self {
+    pub(crate) fn tolerating_disruption(self) -> Self {
         self.tolerating("karpenter.sh/disrupted")
     }
 
-    pub fn terminating(mut self) -> Self {
+    pub(crate) fn terminating(mut self) -> Self {
         self.0["metadata"]["deletionTimestamp"] = json!(NOW);
         self.0["metadata"]["deletionGracePeriodSeconds"] = json!(30);
         self
     }
 
-    pub fn phase(mut self, phase: &str) -> Self {
+    pub(crate) fn phase(mut self, phase: &str) -> Self {
         self.0["status"]["phase"] = json!(phase);
         self
     }
 
-    pub fn started(mut self, instant: &str) -> Self {
+    pub(crate) fn started(mut self, instant: &str) -> Self {
         self.0["status"]["startTime"] = json!(instant);
         self
     }
 
-    pub fn ready(mut self, status: &str) -> Self {
+    pub(crate) fn ready(mut self, status: &str) -> Self {
         self.0["status"]["conditions"] = json!([{"type": "Ready", "status": status}]);
         self
     }
@@ -595,10 +590,10 @@ impl TestPod {
 
 /// A PodDisruptionBudget.
 #[derive(Clone, Debug)]
-pub struct TestBudget(Value);
+pub(crate) struct TestBudget(Value);
 
 /// A budget in namespace `default` that selects nothing yet.
-pub fn budget(name: &str) -> TestBudget {
+pub(crate) fn budget(name: &str) -> TestBudget {
     TestBudget(json!({
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
@@ -609,27 +604,27 @@ pub fn budget(name: &str) -> TestBudget {
 }
 
 impl TestBudget {
-    pub fn allowing(mut self, disruptions: i32) -> Self {
+    pub(crate) fn allowing(mut self, disruptions: i32) -> Self {
         self.0["status"]["disruptionsAllowed"] = json!(disruptions);
         self
     }
 
-    pub fn selecting(mut self, key: &str, value: &str) -> Self {
+    pub(crate) fn selecting(mut self, key: &str, value: &str) -> Self {
         self.0["spec"]["selector"] = json!({"matchLabels": {key: value}});
         self
     }
 
-    pub fn always_allow(mut self) -> Self {
+    pub(crate) fn always_allow(mut self) -> Self {
         self.0["spec"]["unhealthyPodEvictionPolicy"] = json!("AlwaysAllow");
         self
     }
 
-    pub fn namespace(mut self, namespace: &str) -> Self {
+    pub(crate) fn namespace(mut self, namespace: &str) -> Self {
         self.0["metadata"]["namespace"] = json!(namespace);
         self
     }
 
-    pub fn json(self) -> Value {
+    pub(crate) fn json(self) -> Value {
         self.0
     }
 }

@@ -2,9 +2,7 @@
 //! for a budget and goes on when it yields.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod common;
-
-use common::{MINUTE, SMALL, deployment, pool, until, world};
+use crate::common::{MINUTE, SMALL, deployment, pool, until, world};
 use karpenter_api::NodeClaim;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams};

@@ -1,11 +1,9 @@
 //! A day of fifty nodes and two hundred pods, twenty of which are rolled every hour. How long it took is printed.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{MINUTE, SMALL, deployment, pool, until, world};
+use crate::common::{MINUTE, SMALL, deployment, pool, until, world};
 
 const APPS: u32 = 10;
 const PODS_PER_APP: u32 = 20;

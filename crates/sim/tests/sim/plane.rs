@@ -1,11 +1,9 @@
 //! The mini control plane by itself: our controllers are left out, nodes are made by hand.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod common;
-
 use std::time::Duration;
 
-use common::{MINUTE, bare_world, deployment, until};
+use crate::common::{MINUTE, bare_world, deployment, until};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;

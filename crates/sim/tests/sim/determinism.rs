@@ -1,9 +1,7 @@
 //! The same seed gives the same log of writes, byte for byte; another seed gives other names.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod common;
-
-use common::{MINUTE, SMALL, deployment, pool, until, world};
+use crate::common::{MINUTE, SMALL, deployment, pool, until, world};
 
 /// A small busy hour: arrivals, a rollout, a scale-down.
 fn history(seed: u64) -> String {

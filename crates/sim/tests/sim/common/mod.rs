@@ -1,20 +1,13 @@
 //! Manifests that the system tests share: the dullest valid objects, of which a test says what it is about.
-#![allow(
-    clippy::unwrap_used,
-    dead_code,
-    missing_docs,
-    unreachable_pub,
-    reason = "every test binary uses another part"
-)]
 
 use std::time::Duration;
 
 use karpenter_sim::{GENESIS, Options, State, World};
 
-pub const MINUTE: Duration = Duration::from_mins(1);
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 
 /// A cluster without our controllers.
-pub fn bare_world() -> World {
+pub(crate) fn bare_world() -> World {
     World::with(Options {
         controller: None,
         ..Options::new(GENESIS, 7)
@@ -23,7 +16,7 @@ pub fn bare_world() -> World {
 }
 
 /// A cluster with our controllers and the default class.
-pub fn world(seed: u64) -> World {
+pub(crate) fn world(seed: u64) -> World {
     let world = World::new(seed).unwrap();
     world
         .apply("{apiVersion: karpenter.kwok.sh/v1alpha1, kind: KWOKNodeClass, metadata: {name: default}}")
@@ -32,14 +25,14 @@ pub fn world(seed: u64) -> World {
 }
 
 /// Waits for a condition and shows the cluster if it does not come.
-pub fn until(world: &World, timeout: Duration, holds: impl Fn(&State) -> bool) -> State {
+pub(crate) fn until(world: &World, timeout: Duration, holds: impl Fn(&State) -> bool) -> State {
     world
         .until(holds, timeout)
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A NodePool whose empty nodes go after ten seconds. `template` are lines of `spec.template.spec` in flow style.
-pub fn pool(name: &str, template: &str) -> String {
+pub(crate) fn pool(name: &str, template: &str) -> String {
     format!(
         "
 apiVersion: karpenter.sh/v1
@@ -60,13 +53,13 @@ spec:
 }
 
 /// Linux, on demand, in four processors or fewer.
-pub const SMALL: &str = "requirements: [
+pub(crate) const SMALL: &str = "requirements: [
         {key: kubernetes.io/os, operator: In, values: [linux]},
         {key: karpenter.sh/capacity-type, operator: In, values: [on-demand]},
         {key: karpenter.kwok.sh/instance-cpu, operator: Lt, values: ['5']}]";
 
 /// A deployment of pods that ask for `requests` and stop at once; `pod` are lines of the pod's specification.
-pub fn deployment(name: &str, replicas: u32, requests: &str, pod: &str) -> String {
+pub(crate) fn deployment(name: &str, replicas: u32, requests: &str, pod: &str) -> String {
     format!(
         "
 apiVersion: apps/v1

@@ -1,11 +1,9 @@
 //! The main job through all rooms: a pod that has no place gets a node, and a node that nobody needs goes.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod common;
-
 use std::time::Duration;
 
-use common::{MINUTE, SMALL, deployment, pool, until, world};
+use crate::common::{MINUTE, SMALL, deployment, pool, until, world};
 
 #[test]
 fn a_pod_becomes_a_node_and_the_node_goes_with_it() {

@@ -1,4 +1,4 @@
-//! How long a round takes: `cargo run --release -p karpenter-plan --example pace`.
+//! How long a round takes: `cargo bench -p karpenter-plan --bench pace`.
 //!
 //! Prints the median of several rounds for a few sizes of world, lowering and freezing apart from solving.
 

@@ -1,6 +1,6 @@
 //! What a thousand pods cost: created, bound, run and deleted under four watches.
 //!
-//! `cargo run --release -p karpenter-apiserver --example load`
+//! `cargo bench -p karpenter-apiserver --bench load`
 #![allow(clippy::print_stdout)]
 
 use std::{sync::Arc, time::Instant};

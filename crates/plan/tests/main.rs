@@ -1,0 +1,11 @@
+//! The core from outside: objects in, plans and reasons out.
+#![allow(clippy::unwrap_used)]
+
+mod check;
+mod disruption;
+mod explain;
+mod fixtures;
+mod properties;
+mod requirement;
+mod scheduling;
+mod world;
