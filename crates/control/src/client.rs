@@ -22,6 +22,8 @@ use kube::{Client, Config, client::Body};
 use tokio::{sync::Semaphore, time::Instant};
 use tower::{BoxError, Service, ServiceExt};
 
+use crate::metrics::Metrics;
+
 /// What the layers admit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
@@ -66,25 +68,40 @@ where
 ///
 /// # Errors
 /// When the configuration holds credentials that cannot be used.
-pub fn connect(config: Config, limits: Limits) -> Result<Client, kube::Error> {
+pub fn connect(config: Config, limits: Limits, metrics: &Metrics) -> Result<Client, kube::Error> {
     let namespace = config.default_namespace.clone();
-    let bare = plain(config)?;
-    let service = tower::service_fn(move |request| {
-        let bare = bare.clone();
-        async move { bare.send(request).await }
-    });
-    Ok(Client::new(Layered::new(service, limits), namespace))
+    let bare = plain(config, metrics)?;
+    Ok(Client::new(Layered::new(sending(bare), limits), namespace))
 }
 
-/// A kube client of a real cluster without any layer: for the lease, whose renewal must not wait
+/// A kube client of a real cluster whose requests are counted and nothing else: for the lease, whose renewal must not wait
 /// behind anything else.
 ///
 /// # Errors
 /// As [`connect`].
-pub fn plain(mut config: Config) -> Result<Client, kube::Error> {
+pub fn plain(mut config: Config, metrics: &Metrics) -> Result<Client, kube::Error> {
     // kube's own retry would repeat evictions that a disruption budget refuses.
     config.default_retry = false;
-    Client::try_from(config)
+    let namespace = config.default_namespace.clone();
+    let bare = Client::try_from(config)?;
+    Ok(Client::new(metrics.counted(sending(bare)), namespace))
+}
+
+/// A client as a service that layers can stand around.
+fn sending(
+    client: Client,
+) -> impl Service<
+    Request<Body>,
+    Response = Response<Body>,
+    Error = kube::Error,
+    Future = impl Future<Output = Result<Response<Body>, kube::Error>> + Send,
+> + Clone
++ Send
++ 'static {
+    tower::service_fn(move |request| {
+        let client = client.clone();
+        async move { client.send(request).await }
+    })
 }
 
 /// A service that paces, caps and retries what it passes on.

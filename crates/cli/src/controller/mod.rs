@@ -6,12 +6,13 @@
 mod connect;
 mod signal;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use karpenter_control::{
     client::{self, Limits},
     clock::Clock,
     ctx::{Ctx, Options},
+    metrics::Metrics,
 };
 use karpenter_kwok::{Kwok, KwokOptions};
 
@@ -53,13 +54,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
             arguments.context.as_deref(),
         )
         .await?;
-        let client = client::connect(config, Limits::default())?;
+        let metrics = Arc::new(Metrics::new(Clock::Real));
+        let client = client::connect(config, Limits::default(), &metrics)?;
         let cloud = Kwok::new(KwokOptions {
             client: client.clone(),
             instance_types: types,
             seed: options.seed,
         });
-        let ctx = Ctx::new(client, std::sync::Arc::new(cloud), Clock::Real, options);
+        let ctx = Ctx::measured(client, Arc::new(cloud), Clock::Real, options, metrics);
         karpenter_control::run(ctx, stop).await;
         Ok(Verdict::Yes)
     })

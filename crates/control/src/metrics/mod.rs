@@ -16,6 +16,8 @@ mod nodes;
 mod page;
 mod pods;
 mod pools;
+mod process;
+mod requests;
 mod runtime;
 mod scheduler;
 mod summary;
@@ -53,6 +55,7 @@ use page::{Labels, Page};
 use pods::Healthy;
 
 pub(crate) use disruption::lower;
+pub use requests::Counted;
 pub(crate) use runtime::{Controller, Ending};
 
 /// The content type of [`Metrics::render`].
@@ -71,6 +74,7 @@ pub struct Metrics {
     /// What controllers do, whatever they do it to.
     runtime: runtime::Runtime,
     cloud: cloud::CloudCalls,
+    requests: requests::Requests,
     pods: pods::Pods,
     /// The lives of claims and nodes.
     pub(crate) lifecycle: lifecycle::Lifecycle,
@@ -94,6 +98,7 @@ impl Metrics {
         Self {
             runtime: runtime::Runtime::new(&registry),
             cloud: cloud::CloudCalls::new(&registry),
+            requests: requests::Requests::new(&registry),
             pods: pods::Pods::new(&registry),
             lifecycle: lifecycle::Lifecycle::new(&registry),
             disruption: disruption::Disruption::new(&registry),
@@ -135,6 +140,11 @@ impl Metrics {
     /// The series of a controller that runs on its own, one run after the other.
     pub(crate) fn single(&self, name: &'static str) -> Arc<Controller> {
         self.runtime.controller(name, 1, false)
+    }
+
+    /// A service that sends requests to the API server, with each of them counted.
+    pub fn counted<S>(&self, service: S) -> Counted<S> {
+        self.requests.around(service)
     }
 
     /// The provider, with its answers measured.
@@ -265,6 +275,7 @@ impl Metrics {
         self.runtime.write(&mut page);
         self.lifecycle.write(&mut page);
         self.scheduler.write(&mut page);
+        process::write(&mut page);
         let now = self.clock.now();
         let Some(mirror) = self.mirror() else {
             return page.finish();

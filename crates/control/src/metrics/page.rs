@@ -29,7 +29,19 @@ impl Page {
 
     /// One series of a gauge.
     pub(super) fn gauge(&mut self, name: &str, help: &str, labels: &Labels, value: f64) {
-        let text = self.begin(name, help, "gauge");
+        self.sample(name, help, "gauge", labels, value);
+    }
+
+    /// One series of any kind that has a single value.
+    pub(super) fn sample(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: &str,
+        labels: &Labels,
+        value: f64,
+    ) {
+        let text = self.begin(name, help, kind);
         let _ = writeln!(text, "{name}{labels} {value}");
     }
 
