@@ -17,6 +17,9 @@ pub const VALIDATION_SUCCEEDED: &str = "ValidationSucceeded";
 pub const NODE_CLASS_READY: &str = "NodeClassReady";
 /// NodePool: launches end in registered nodes.
 pub const NODE_REGISTRATION_HEALTHY: &str = "NodeRegistrationHealthy";
+/// NodePool: its requirements leave instance types to launch. Ours, not upstream's: it is written only
+/// once it is False, and `Ready` does not depend on it.
+pub const INSTANCE_TYPES_COMPATIBLE: &str = "InstanceTypesCompatible";
 /// NodeClaim: the machine was ordered.
 pub const LAUNCHED: &str = "Launched";
 /// NodeClaim: the node joined.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use karpenter_cloud::Cloud;
+use karpenter_plan::schedule::{self, MinValuesPolicy, ReservedPolicy};
 use kube::Client;
 
 use crate::{
@@ -124,6 +125,19 @@ impl Default for Options {
 }
 
 impl Options {
+    /// What the core is asked with in a round of scheduling; rounds differ by seed only.
+    pub(crate) fn scheduling(&self, round: u64) -> schedule::Options {
+        schedule::Options {
+            seed: self.seed.wrapping_add(round),
+            min_values: match self.min_values {
+                MinValues::Strict => MinValuesPolicy::Strict,
+                MinValues::BestEffort => MinValuesPolicy::BestEffort,
+            },
+            reserved: ReservedPolicy::Strict,
+            ignore_preferences: self.preferences == Preferences::Ignore,
+        }
+    }
+
     /// How long a node stays nominated for the pods that were placed on it.
     pub fn nomination_window(&self) -> Duration {
         (2 * self.batch_max).max(Duration::from_secs(10))

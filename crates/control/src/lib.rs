@@ -57,7 +57,7 @@ pub async fn run(ctx: Arc<Ctx>, shutdown: impl Future<Output = ()>) {
     // Controllers subscribe to the mirror when they are built, hence before the first list.
     let (pools, outcomes) = nodepool::tasks(&ctx);
     let controllers = [
-        refresh::tasks(&ctx),
+        refresh::tasks(&ctx, &outcomes),
         pools,
         nodeclaim::tasks(&ctx, &outcomes),
         termination::tasks(&ctx),

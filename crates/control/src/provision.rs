@@ -15,19 +15,20 @@ use karpenter_api::{
 };
 use karpenter_plan::{
     NewClaim, NodeId, PodId, PoolId, Snapshot, node_claim,
-    schedule::{self, MinValuesPolicy, Plan, Report, ReservedPolicy},
+    schedule::{self, Plan, Report},
 };
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use crate::{
     Task,
-    ctx::{Ctx, MinValues, Preferences},
+    ctx::Ctx,
     decision::Decision,
     effect,
     events::{Event, Severity},
     metrics::Ending,
     mirror::{Key, is_initialized},
+    nodepool::{NO_COMPATIBLE_INSTANCE_TYPES, no_types_message},
     status::Refused,
 };
 
@@ -214,15 +215,7 @@ async fn round(ctx: &Arc<Ctx>) -> Outcome {
     let now = ctx.clock.now();
     let generation = ctx.mirror.generation();
     let snapshot = ctx.mirror.snapshot(now);
-    let options = schedule::Options {
-        seed: ctx.options.seed.wrapping_add(ctx.status.rounds()),
-        min_values: match ctx.options.min_values {
-            MinValues::Strict => MinValuesPolicy::Strict,
-            MinValues::BestEffort => MinValuesPolicy::BestEffort,
-        },
-        reserved: ReservedPolicy::Strict,
-        ignore_preferences: ctx.options.preferences == Preferences::Ignore,
-    };
+    let options = ctx.options.scheduling(ctx.status.rounds());
     let world = Arc::clone(&snapshot);
     let running = ctx.metrics.scheduler.round(
         CONTROLLER,
@@ -505,12 +498,8 @@ fn no_types(ctx: &Ctx, pool: &str, by_min_values: bool) {
     let Some(pool) = ctx.mirror.named::<NodePool>(pool) else {
         return;
     };
-    let mut message =
-        "NodePool requirements filtered out all compatible available instance types".to_owned();
-    if by_min_values {
-        message.push_str(" due to minValues incompatibility");
-    }
-    let event = Event::warning(&*pool, "NoCompatibleInstanceTypes", message);
+    let message = no_types_message(by_min_values);
+    let event = Event::warning(&*pool, NO_COMPATIBLE_INSTANCE_TYPES, message);
     ctx.events.publish(event.window(NO_TYPES_WINDOW));
 }
 

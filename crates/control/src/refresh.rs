@@ -7,19 +7,21 @@
 use std::{sync::Arc, time::Duration};
 
 use karpenter_api::{NodeClaim, NodePool, labels::NODEPOOL};
+use karpenter_plan::schedule;
 use tracing::warn;
 
 use crate::{
     Task,
     ctx::Ctx,
     mirror::{Change, NodeClass},
+    nodepool::{no_types_message, outcomes::Outcomes},
     queue::{self, Failure, Next, Policy, Queue},
 };
 
 /// How often a pool is asked about without a reason.
 const INTERVAL: Duration = Duration::from_mins(1);
 
-pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
+pub(crate) fn tasks(ctx: &Arc<Ctx>, outcomes: &Arc<Outcomes>) -> Vec<Task> {
     let queue = Queue::<String>::new();
     let pools = queue.clone();
     ctx.mirror
@@ -64,20 +66,20 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
             }
         }
     });
-    let ctx = Arc::clone(ctx);
+    let (ctx, outcomes) = (Arc::clone(ctx), Arc::clone(outcomes));
     vec![Box::pin(async move {
         queue::run(
             "catalog.refresh",
             Policy::REASONABLE,
             Arc::clone(&ctx.metrics),
             queue,
-            |pool| refresh(Arc::clone(&ctx), pool),
+            |pool| refresh(Arc::clone(&ctx), Arc::clone(&outcomes), pool),
         )
         .await;
     })]
 }
 
-async fn refresh(ctx: Arc<Ctx>, name: String) -> Result<Next, Failure> {
+async fn refresh(ctx: Arc<Ctx>, outcomes: Arc<Outcomes>, name: String) -> Result<Next, Failure> {
     let Some(pool) = ctx.mirror.named::<NodePool>(&name) else {
         ctx.mirror.remove_catalog(&name);
         return Ok(Next::Wait);
@@ -97,5 +99,18 @@ async fn refresh(ctx: Arc<Ctx>, name: String) -> Result<Next, Failure> {
             }
         }
     }
+    if let Some(answer) = can_launch(&ctx, &name) {
+        outcomes.offered(&pool, answer.err());
+    }
     Ok(Next::After(INTERVAL))
+}
+
+/// Whether a pool can launch anything, whatever the pods ask for, and why not. `None` if that is not
+/// known: the pool cannot be read, or the provider has no answer, and both say so elsewhere.
+fn can_launch(ctx: &Ctx, pool: &str) -> Option<Result<(), String>> {
+    let snapshot = ctx.mirror.snapshot(ctx.clock.now());
+    let id = snapshot.pool_named(pool)?;
+    snapshot.catalogs[id].as_ref().ok()?;
+    let left = schedule::leaves_types(&snapshot, id, &ctx.options.scheduling(0));
+    Some(left.map_err(no_types_message))
 }

@@ -45,6 +45,19 @@ use crate::{
 /// every 5 s; a burst of launches must not become a burst of status writes.
 const GATHERING: Duration = Duration::from_secs(1);
 
+/// Reason of the event and of the condition of a pool that can launch nothing.
+pub(crate) const NO_COMPATIBLE_INSTANCE_TYPES: &str = "NoCompatibleInstanceTypes";
+
+/// What the event and the condition of such a pool say.
+pub(crate) fn no_types_message(by_min_values: bool) -> String {
+    let why = if by_min_values {
+        " due to minValues incompatibility"
+    } else {
+        ""
+    };
+    format!("NodePool requirements filtered out all compatible available instance types{why}")
+}
+
 /// The controller, subscribed to pools, their node classes, and what they have; and the book that
 /// others write the outcomes of launches into.
 pub(crate) fn tasks(ctx: &Arc<Ctx>) -> (Vec<Task>, Arc<Outcomes>) {

@@ -13,6 +13,7 @@ use karpenter_api::{
     conditions::{self, LAUNCHED},
     labels,
     nodeclaim::NodeClaim,
+    nodepool::NodePool,
 };
 
 use super::health::History;
@@ -34,6 +35,8 @@ pub(crate) struct Record {
     pub(crate) history: History,
     /// What is not, oldest first.
     pub(crate) waiting: Vec<Outcome>,
+    /// Why there is nothing to launch, if there is nothing.
+    pub(crate) no_types: Option<String>,
 }
 
 /// Outcomes by pool uid, and the pools that are to be looked at because of them.
@@ -94,6 +97,22 @@ impl Outcomes {
         if let (Some(pool), Some(uid)) = (pool, uid.next()) {
             self.lock().entry(uid).or_default().waiting.push(outcome);
             self.pools.add(pool.clone());
+        }
+    }
+
+    /// The provider was asked what the pool can launch: `no_types` says why it is nothing.
+    pub(crate) fn offered(&self, pool: &NodePool, no_types: Option<String>) {
+        let uid = pool.metadata.uid.clone().unwrap_or_default();
+        let is_news = {
+            let mut records = self.lock();
+            let record = records.entry(uid).or_default();
+            let is_news = record.no_types != no_types;
+            record.no_types = no_types;
+            is_news
+        };
+        if is_news {
+            self.pools
+                .add(pool.metadata.name.clone().unwrap_or_default());
         }
     }
 

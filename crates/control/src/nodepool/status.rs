@@ -5,11 +5,15 @@
 //! has.
 
 use karpenter_api::{
-    conditions::{NODE_CLASS_READY, NODE_REGISTRATION_HEALTHY, VALIDATION_SUCCEEDED},
+    conditions::{
+        INSTANCE_TYPES_COMPATIBLE, NODE_CLASS_READY, NODE_REGISTRATION_HEALTHY,
+        VALIDATION_SUCCEEDED,
+    },
     nodepool::NodePool,
 };
 
 use super::{
+    NO_COMPATIBLE_INSTANCE_TYPES,
     counter::Totals,
     health::{self, History, Look, Stated},
     outcomes::Record,
@@ -56,6 +60,16 @@ pub(crate) fn consider(pool: &NodePool, facts: &Facts, now: Timestamp) -> Wanted
         Verdict::NotReady { reason, message } => {
             draft.set_false(NODE_CLASS_READY, &reason, &message);
         }
+    }
+    match &facts.record.no_types {
+        Some(why) => {
+            draft.set_false(INSTANCE_TYPES_COMPATIBLE, NO_COMPATIBLE_INSTANCE_TYPES, why);
+        }
+        None if draft.get(INSTANCE_TYPES_COMPATIBLE).is_some() => {
+            draft.set_true(INSTANCE_TYPES_COMPATIBLE);
+        }
+        // Pools that were never without keep exactly upstream's conditions.
+        None => {}
     }
     let mut taken = false;
     let history = match look(&draft, pool, facts) {
@@ -159,6 +173,7 @@ mod tests {
             }),
             record: Record {
                 history: History::default(),
+                no_types: None,
                 waiting: waiting
                     .iter()
                     .map(|success| Outcome {
@@ -248,6 +263,7 @@ mod tests {
             "lifecycle/L14"
         );
         facts.record = Record {
+            no_types: None,
             history: History::default(),
             waiting: vec![Outcome {
                 success: true,

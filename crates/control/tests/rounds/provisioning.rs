@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use karpenter_api::NodeClaim;
+use karpenter_api::{NodeClaim, NodePool, conditions};
 use kube::{
     Api,
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
@@ -289,4 +289,45 @@ async fn a_pod_whose_place_is_taken_gets_another_at_once() {
         let claims = world.claims().await.len();
         assert_eq!(claims, 2, "{is_taken_early}: {}", world.dump().await);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_leaves_no_type_says_so_and_others_go_on() {
+    let mut world = World::new().await;
+    world.run();
+    let architecture =
+        |value: &str| json!([{ "key": "kubernetes.io/arch", "operator": "In", "values": [value] }]);
+    let requirements =
+        |value: &str| json!({ "template": { "spec": { "requirements": architecture(value) } } });
+    world.pool("broad", json!({})).await;
+    world.pool("narrow", requirements("sparc")).await;
+    world.at(5).await;
+    world.pending("web", "1", json!({})).await;
+    world.at(8).await;
+    assert_eq!(world.claims().await.len(), 1);
+    let message = "NodePool requirements filtered out all compatible available instance types";
+    assert_eq!(world.events("NoCompatibleInstanceTypes").await, [message]);
+    let pools: Api<NodePool> = Api::all(world.client.clone());
+    let told = async |name: &str| {
+        let pool = pools.get(name).await.unwrap();
+        let all = pool.status.unwrap().conditions.unwrap();
+        let found = conditions::get(&all, "InstanceTypesCompatible");
+        let ready = conditions::is_true(&all, "Ready");
+        (
+            ready,
+            found.map(|found| (found.status.clone(), found.message.clone())),
+        )
+    };
+    let no = ("False".to_owned(), message.to_owned());
+    assert_eq!(told("narrow").await, (true, Some(no)));
+    assert_eq!(told("broad").await, (true, None));
+
+    let patch = json!({ "spec": requirements("arm64") });
+    pools
+        .patch("narrow", &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .unwrap();
+    world.at(10).await;
+    let yes = ("True".to_owned(), String::new());
+    assert_eq!(told("narrow").await, (true, Some(yes)));
 }

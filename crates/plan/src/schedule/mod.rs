@@ -15,6 +15,7 @@ pub use self::{
     claim::{MAX_INSTANCE_TYPES, NewClaim, node_claim},
     gather::is_fully_blocked,
     reason::{FilterVerdict, Refusal, SkipReason, TemplateRefusal},
+    template::leaves_types,
 };
 use self::{
     class::{Attempt, Classes},

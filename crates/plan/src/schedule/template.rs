@@ -74,23 +74,16 @@ impl Templates {
             .any(|(_, pool)| pool.taints.iter().any(merely_asks));
         let mut templates = Vec::new();
         for (id, pool) in pools {
-            let Ok(catalog) = &snapshot.catalogs[id] else {
-                report.pools_without_types.push((id, false));
-                continue;
+            let (catalog, set, slots) = match launchable(snapshot, options, sets, id) {
+                Ok(found) => found,
+                Err(starved) => {
+                    report.pools_without_types.push((id, starved));
+                    continue;
+                }
             };
-            let set = sets.intern(pool.requirements.clone());
-            let mut slots = sets.left(id, catalog, set).both.clone();
-            slots.intersect_with(&catalog.slots_fitting(&Resources::new()));
-            let starved = options.min_values == MinValuesPolicy::Strict
-                && !slots.is_clear()
-                && !min_values_met(catalog, &slots, &pool.requirements);
-            if slots.is_clear() || starved {
-                report.pools_without_types.push((id, starved));
-                continue;
-            }
             templates.push(Template {
                 pool: id,
-                catalog: catalog.clone(),
+                catalog: Arc::clone(catalog),
                 set,
                 groups: daemon_groups(snapshot, pool, catalog),
                 slots,
@@ -124,6 +117,36 @@ impl Templates {
         }
         Err(Refusal::Templates(refusals))
     }
+}
+
+/// What a pool's own requirements leave to launch; otherwise whether only minimum numbers of values
+/// stand in the way.
+fn launchable<'a>(
+    snapshot: &'a Snapshot,
+    options: &Options,
+    sets: &mut Sets<'_>,
+    id: PoolId,
+) -> Result<(&'a Arc<Catalog>, SetId, Slots), bool> {
+    let catalog = snapshot.catalogs[id].as_ref().map_err(|_| false)?;
+    let requirements = &snapshot.pools[id].requirements;
+    let set = sets.intern(requirements.clone());
+    let mut slots = sets.left(id, catalog, set).both.clone();
+    slots.intersect_with(&catalog.slots_fitting(&Resources::new()));
+    if slots.is_clear() {
+        return Err(false);
+    }
+    let starved = options.min_values == MinValuesPolicy::Strict
+        && !min_values_met(catalog, &slots, requirements);
+    if starved {
+        return Err(true);
+    }
+    Ok((catalog, set, slots))
+}
+
+/// Whether a pool's requirements leave any instance type, whatever the pods ask for; if not, the error
+/// says whether that is only because of minimum numbers of values.
+pub fn leaves_types(snapshot: &Snapshot, pool: PoolId, options: &Options) -> Result<(), bool> {
+    launchable(snapshot, options, &mut Sets::new(snapshot), pool).map(|_| ())
 }
 
 impl Template {
