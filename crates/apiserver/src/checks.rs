@@ -22,7 +22,7 @@ pub(crate) fn new_object(kind: &Kind, value: &Value) -> Vec<FieldError> {
     } else {
         errors.extend(kind_name_fault(kind, name));
     }
-    errors.extend(metadata_faults(value));
+    errors.extend(metadata_faults(kind.builtin, value));
     if kind.builtin {
         errors.extend(builtin_faults(kind, value));
     }
@@ -31,7 +31,7 @@ pub(crate) fn new_object(kind: &Kind, value: &Value) -> Vec<FieldError> {
 
 /// Faults of a change.
 pub(crate) fn changed_object(kind: &Kind, old: &Value, new: &Value) -> Vec<FieldError> {
-    let mut errors = metadata_faults(new);
+    let mut errors = metadata_faults(kind.builtin, new);
     if object::is_deleting(old) {
         errors.extend(added_finalizers(old, new));
     }

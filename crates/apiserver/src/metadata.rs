@@ -93,7 +93,7 @@ pub(crate) fn decode_fault(value: &Value) -> Option<FieldError> {
 /// What is wrong with a name as most kinds want it.
 pub(crate) fn name_fault(name: &str) -> Option<FieldError> {
     if name.len() > 253 {
-        let what = "must be no more than 253 bytes";
+        let what = "must be no more than 253 characters";
         return Some(FieldError::invalid("metadata.name", &json!(name), what));
     }
     let fine = name.split('.').all(is_dns_label);
@@ -195,8 +195,19 @@ pub(crate) fn label_faults(metadata: &Value, path: &str) -> Vec<FieldError> {
     errors
 }
 
+/// Custom kinds take any well-formed finalizer, built-in ones want it known or qualified.
+fn finalizer_fault(builtin: bool, finalizer: &Value) -> Option<&'static str> {
+    const UNKNOWN: &str = "name is neither a standard finalizer name nor is it fully qualified";
+    let Some(name) = finalizer.as_str() else {
+        return Some(UNKNOWN);
+    };
+    let known =
+        name.contains('/') || matches!(name, "orphan" | "foregroundDeletion" | "kubernetes");
+    key_fault(name).or_else(|| (builtin && !known).then_some(UNKNOWN))
+}
+
 /// Faults in the metadata of any object.
-pub(crate) fn metadata_faults(value: &Value) -> Vec<FieldError> {
+pub(crate) fn metadata_faults(builtin: bool, value: &Value) -> Vec<FieldError> {
     let Some(metadata) = value.get("metadata") else {
         return Vec::new();
     };
@@ -205,17 +216,8 @@ pub(crate) fn metadata_faults(value: &Value) -> Vec<FieldError> {
         None | Some(Value::Null) => {}
         Some(Value::Array(list)) => {
             for finalizer in list {
-                let fine = finalizer.as_str().is_some_and(|name| {
-                    key_fault(name).is_none()
-                        && (name.contains('/')
-                            || matches!(name, "orphan" | "foregroundDeletion" | "kubernetes"))
-                });
-                if !fine {
-                    errors.push(FieldError::invalid(
-                        "metadata.finalizers",
-                        finalizer,
-                        "name is neither a standard finalizer name nor is it fully qualified",
-                    ));
+                if let Some(what) = finalizer_fault(builtin, finalizer) {
+                    errors.push(FieldError::invalid("metadata.finalizers", finalizer, what));
                 }
             }
         }

@@ -101,7 +101,7 @@ impl State {
         schema::set_defaults(&kind, &mut value);
         defaults::apply(self, &kind, &mut value, None)?;
         let errors = checks::new_object(&kind, &value);
-        schema::validate(&kind, &value, None, errors)?;
+        schema::validate(&kind, &value, None, Part::Main, errors)?;
         let key = Key::new(namespace, &name);
         if self.get(id, &key).is_some() {
             return Err(ApiError::already_exists(&kind, &name));
@@ -203,7 +203,7 @@ impl State {
             Part::Main => checks::changed_object(&kind, old, &new),
             Part::Status => Vec::new(),
         };
-        schema::validate(&kind, &new, Some(old), errors)?;
+        schema::validate(&kind, &new, Some(old), part, errors)?;
         let warnings = Vec::new();
         if new == *old {
             return Ok(Written {

@@ -51,11 +51,22 @@ fn walk(schema: &Schema, id: NodeId, value: &Value, path: &str, errors: &mut Vec
     }
     if !has_type(node.kind, value) {
         let found = type_name(value);
-        let what = format!(
-            "{path} in body must be of type {}: \"{found}\"",
-            node.kind.name()
-        );
+        let (wanted, found) = match &node.format {
+            // The server compares formats before types where it has both.
+            Some(format) if found == "number" => (&**format, "float64"),
+            _ => (node.kind.name(), found),
+        };
+        let what = format!("{path} in body must be of type {wanted}: \"{found}\"");
         errors.push(FieldError::type_invalid(path, found, &what));
+        if found == "float64" {
+            let kind = node.kind.name();
+            let what =
+                format!("Checked value must be of type {kind} with format {wanted} in {path}");
+            errors.push(FieldError::invalid("", &json!(""), &what));
+        }
+        if let Some(limits) = &node.limits {
+            check_enumeration(limits, value, path, errors);
+        }
         return;
     }
     match value {
@@ -104,13 +115,7 @@ fn walk(schema: &Schema, id: NodeId, value: &Value, path: &str, errors: &mut Vec
     }
 }
 
-fn check_limits(
-    schema: &Schema,
-    limits: &Limits,
-    value: &Value,
-    path: &str,
-    errors: &mut Vec<FieldError>,
-) {
+fn check_enumeration(limits: &Limits, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     if !limits.enumeration.is_empty() && !limits.enumeration.contains(value) {
         let supported: Vec<String> = limits
             .enumeration
@@ -119,22 +124,31 @@ fn check_limits(
             .collect();
         errors.push(FieldError::unsupported(path, value, &supported));
     }
+}
+
+fn check_limits(
+    schema: &Schema,
+    limits: &Limits,
+    value: &Value,
+    path: &str,
+    errors: &mut Vec<FieldError>,
+) {
+    check_enumeration(limits, value, path, errors);
     let mut invalid = |what: String| errors.push(FieldError::invalid(path, value, &what));
     match value {
         Value::String(text) => {
             let length = text.chars().count() as u64;
-            if let Some(least) = limits.min_length.filter(|least| length < *least) {
+            // The first of these faults is the only one that is told.
+            if let Some(most) = limits.max_length.filter(|most| length > *most) {
+                errors.push(FieldError::too_long(path, most));
+            } else if let Some(least) = limits.min_length.filter(|least| length < *least) {
                 invalid(format!(
                     "{path} in body should be at least {least} chars long"
                 ));
-            }
-            if let Some((pattern, regex)) = &limits.pattern
+            } else if let Some((pattern, regex)) = &limits.pattern
                 && !regex.is_match(text)
             {
                 invalid(format!("{path} in body should match '{pattern}'"));
-            }
-            if let Some(most) = limits.max_length.filter(|most| length > *most) {
-                errors.push(FieldError::too_long(path, most));
             }
         }
         Value::Number(number) => {

@@ -25,6 +25,14 @@ fn walk(schema: &Schema, id: NodeId, value: &mut Value) {
                     fields.insert((**name).to_owned(), (**default).clone());
                 }
             }
+            if let Additional::Of(of) = node.additional
+                && !schema.node(of).nullable
+                && schema.node(of).default.is_none()
+            {
+                fields.retain(|name, field| {
+                    !field.is_null() || node.properties.contains_key(name.as_str())
+                });
+            }
             for (name, field) in fields.iter_mut() {
                 if let Some(id) = schema.field(id, name) {
                     walk(schema, id, field);

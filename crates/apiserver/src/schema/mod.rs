@@ -12,6 +12,7 @@ pub(crate) mod format;
 mod offline;
 mod prune;
 mod rules;
+mod scale;
 
 use std::{
     collections::BTreeMap,
@@ -25,6 +26,7 @@ pub use self::offline::{DefaultedObject, validate_offline};
 use crate::{
     error::{ApiError, FieldError, Result},
     kinds::Kind,
+    write::Part,
 };
 
 /// What happens to fields that no schema knows.
@@ -226,6 +228,9 @@ pub(crate) fn prepare(
             ))
         })?;
     }
+    if !kind.builtin {
+        whole_numbers(value);
+    }
     let unknown = prune::prune(&schema, value);
     let warnings: Vec<String> = unknown
         .iter()
@@ -250,6 +255,27 @@ pub(crate) fn prepare(
     })
 }
 
+/// Numbers as Go stores them: 2.0 and 1e9 are read as floats and written without a fraction.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            // Beyond these Go writes an exponent.
+            const LARGEST: f64 = 9.0e18;
+            if let Some(float) = number.as_f64()
+                && float.fract() == 0.0
+                && float.abs() < LARGEST
+            {
+                #[expect(clippy::cast_possible_truncation, reason = "whole and in range")]
+                let whole = float as i64;
+                *value = Value::from(whole);
+            }
+        }
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        Value::Array(list) => list.iter_mut().for_each(whole_numbers),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 /// Fill in what a custom kind's schema has defaults for.
 pub(crate) fn set_defaults(kind: &Kind, value: &mut Value) {
     if let Some(schema) = of(kind).filter(|_| !kind.builtin) {
@@ -262,12 +288,32 @@ pub(crate) fn validate(
     kind: &Kind,
     value: &Value,
     old: Option<&Value>,
+    part: Part,
     mut errors: Vec<FieldError>,
 ) -> Result<()> {
     if !kind.builtin
         && let Some(schema) = of(kind)
     {
-        errors.extend(faults(&schema, value, old));
+        let mut found = faults(&schema, value, old);
+        if part == Part::Status {
+            // The server judges the status alone and counts paths from there, but for their names.
+            for error in &mut found {
+                if let Some(below) = error.field.strip_prefix("status.") {
+                    let sentence = format!("{} in body", error.field);
+                    error.message = error
+                        .message
+                        .replace(&sentence, &format!("{below} in body"));
+                }
+            }
+        }
+        errors.extend(found);
+        if let Some(scale) = kind
+            .versions
+            .first()
+            .and_then(|version| version.scale.as_ref())
+        {
+            errors.extend(scale::faults(scale, value, part));
+        }
     }
     if errors.is_empty() {
         return Ok(());

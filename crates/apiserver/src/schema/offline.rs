@@ -63,7 +63,7 @@ pub fn validate_offline(
     } else if let Some(name) = object::meta(&value, "name") {
         errors.extend(crate::metadata::name_fault(name));
     }
-    errors.extend(crate::metadata::metadata_faults(&value));
+    errors.extend(crate::metadata::metadata_faults(false, &value));
     if kind.versions[version].status
         && let Some(fields) = value.as_object_mut()
     {

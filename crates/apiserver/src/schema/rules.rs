@@ -1,5 +1,7 @@
 //! `x-kubernetes-validations`: CEL rules of custom kinds.
 
+use std::collections::BTreeMap;
+
 use kube::core::cel::{CompiledSchema, ErrorKind, compile_schema, validate_compiled};
 use serde_json::Value;
 
@@ -10,6 +12,8 @@ use crate::error::FieldError;
 #[derive(Debug)]
 pub(super) struct Rules {
     compiled: CompiledSchema,
+    /// What a rule says when it fails, by its text.
+    messages: BTreeMap<String, String>,
     /// Whether some rule lies under `status`.
     on_status: bool,
 }
@@ -24,8 +28,11 @@ impl Rules {
             .pointer("/properties/status")
             .is_some_and(mentions_rules)
             || schema.get("x-kubernetes-validations").is_some();
+        let mut messages = BTreeMap::new();
+        collect_messages(schema, &mut messages);
         Some(Rules {
             compiled: compile_schema(schema),
+            messages,
             on_status,
         })
     }
@@ -47,8 +54,10 @@ impl Rules {
         match validate_compiled(&self.compiled, value, old) {
             Ok(()) => Vec::new(),
             Err(errors) => {
-                let mut errors: Vec<FieldError> =
-                    errors.iter().map(|error| worded(schema, error)).collect();
+                let mut errors: Vec<FieldError> = errors
+                    .iter()
+                    .map(|error| self.worded(schema, value, error))
+                    .collect();
                 // The evaluator walks hash maps; the same object must get the same text each time.
                 errors.sort_by(|a, b| (&a.field, &a.message).cmp(&(&b.field, &b.message)));
                 errors
@@ -67,28 +76,93 @@ fn mentions_rules(schema: &Value) -> bool {
     }
 }
 
-fn worded(schema: &Schema, error: &kube::core::cel::ValidationError) -> FieldError {
-    let field = error.field_path.clone();
-    let kind = type_at(schema, &field);
-    let shown = if kind == Type::Any {
-        "object"
-    } else {
-        kind.name()
-    };
-    let detail = if error.kind == ErrorKind::ValidationFailure {
-        error.message.clone()
-    } else {
-        format!("rule evaluation error: {}", error.message)
-    };
-    match error.reason.as_deref() {
-        Some("FieldValueForbidden") => FieldError::forbidden(field, &detail),
-        Some("FieldValueRequired") => FieldError::required(field, &detail),
-        _ => FieldError {
-            field,
-            message: format!("Invalid value: \"{shown}\": {detail}"),
-            reason: "FieldValueInvalid",
-        },
+fn collect_messages(schema: &Value, messages: &mut BTreeMap<String, String>) {
+    match schema {
+        Value::Object(fields) => {
+            let rules = fields
+                .get("x-kubernetes-validations")
+                .and_then(Value::as_array);
+            for rule in rules.into_iter().flatten() {
+                if let (Some(text), Some(message)) =
+                    (rule["rule"].as_str(), rule["message"].as_str())
+                {
+                    messages.insert(text.to_owned(), message.to_owned());
+                }
+            }
+            for field in fields.values() {
+                collect_messages(field, messages);
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|one| collect_messages(one, messages)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+impl Rules {
+    fn worded(
+        &self,
+        schema: &Schema,
+        value: &Value,
+        error: &kube::core::cel::ValidationError,
+    ) -> FieldError {
+        let field = error.field_path.clone();
+        let message = if error.kind == ErrorKind::ValidationFailure {
+            match value_at(value, &field) {
+                // Only scalars are shown.
+                Some(found) if !found.is_object() && !found.is_array() => {
+                    return Self::reasoned(
+                        error,
+                        FieldError::invalid(&*field, found, &error.message),
+                    );
+                }
+                _ => format!("Invalid value: {}", error.message),
+            }
+        } else {
+            let kind = type_at(schema, &field);
+            let shown = if kind == Type::Any {
+                "object"
+            } else {
+                kind.name()
+            };
+            format!("Invalid value: \"{shown}\": {}", self.failure(error))
+        };
+        let invalid = FieldError {
+            field,
+            message,
+            reason: "FieldValueInvalid",
+        };
+        Self::reasoned(error, invalid)
+    }
+
+    /// Why a rule could not be judged, in the server's words where they are known.
+    fn failure(&self, error: &kube::core::cel::ValidationError) -> String {
+        let rule = self
+            .messages
+            .get(&error.rule)
+            .map_or(&error.rule, |message| message);
+        if error.message.contains("Error executing function 'int'") {
+            return format!("type conversion error from 'string' to 'int' evaluating rule: {rule}");
+        }
+        format!("{} evaluating rule: {rule}", error.message)
+    }
+
+    fn reasoned(error: &kube::core::cel::ValidationError, otherwise: FieldError) -> FieldError {
+        match error.reason.as_deref() {
+            Some("FieldValueForbidden") => FieldError::forbidden(otherwise.field, &error.message),
+            Some("FieldValueRequired") => FieldError::required(otherwise.field, &error.message),
+            _ => otherwise,
+        }
+    }
+}
+
+/// The value at a path such as `spec.budgets[0]`.
+fn value_at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split(['.', '['])
+        .filter(|segment| !segment.is_empty())
+        .try_fold(value, |found, segment| match segment.strip_suffix(']') {
+            Some(index) => found.get(index.parse::<usize>().ok()?),
+            None => found.get(segment),
+        })
 }
 
 /// The declared type at a path such as `spec.budgets[0]`: the server shows it in place of the value.
