@@ -76,8 +76,8 @@ fn promised() -> Result<BTreeSet<String>, String> {
 
 fn claims() -> Result<Vec<Claim>, String> {
     let mut claims = BTreeSet::new();
-    for name in CRATES {
-        let folder = root().join("crates").join(name);
+    let crates = CRATES.iter().map(|name| root().join("crates").join(name));
+    for folder in crates.chain([root().join("tests")]) {
         for part in ["src", "tests"] {
             scan(&folder.join(part), &mut claims)?;
         }

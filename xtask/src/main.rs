@@ -2,6 +2,7 @@
 
 mod conformance;
 mod control_plane;
+mod real;
 mod run;
 
 use std::process::ExitCode;
@@ -59,6 +60,11 @@ const TASKS: &[Task] = &[
         about: "the README's main job, until settled",
         run: run::smoke,
     },
+    Task {
+        name: "system",
+        about: "the scenarios on a real control plane; `-- NAME` runs one",
+        run: real::system,
+    },
 ];
 
 /// Tasks that people run and CI does not.
@@ -74,6 +80,21 @@ const EXTRA: &[Task] = &[
         run: control_plane::task,
     },
     Task {
+        name: "cluster",
+        about: "a real control plane with our controller, until Ctrl-C",
+        run: real::cluster,
+    },
+    Task {
+        name: "verdicts",
+        about: "records what a real API server says to our objects",
+        run: real::verdicts,
+    },
+    Task {
+        name: "figures",
+        about: "one run of each figure on a real control plane; bench/real.sh runs three",
+        run: real::figures,
+    },
+    Task {
         name: "bench",
         about: "the figures of docs/performance.md",
         run: run::bench,
@@ -81,7 +102,11 @@ const EXTRA: &[Task] = &[
 ];
 
 fn main() -> ExitCode {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    // Words after `--` are for the task.
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .take_while(|word| word != "--")
+        .collect();
     if wanted.is_empty() {
         run::say("cargo xtask ci            all of these, in this order:");
         for task in TASKS {

@@ -36,7 +36,7 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// Where build artifacts go: the caller's choice, else `target`.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
@@ -161,7 +161,7 @@ pub(crate) fn totals() -> String {
 }
 
 pub(crate) fn each() -> Result<(), String> {
-    for name in CRATES {
+    for name in CRATES.iter().chain(&["tests"]) {
         finish(cargo(&[
             "check",
             "--locked",

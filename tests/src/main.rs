@@ -1,0 +1,144 @@
+//! The programs behind `cargo xtask system`, `cluster` and `verdicts`.
+
+use std::{collections::BTreeMap, env, fs, io::Write, process::ExitCode, time::Instant};
+
+use anyhow::{Context, Result, bail};
+use karpenter_tests::{
+    cluster::{Cluster as _, Real},
+    control_plane::{ControlPlane, Parts},
+    figures, scenarios, verdicts,
+};
+use tokio::runtime::Runtime;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            say(&format!("{problem:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn say(line: &str) {
+    // A closed pipe is the reader's choice.
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let command = arguments
+        .first()
+        .context("which program? system, cluster, figures, plane or verdicts")?;
+    match command.as_str() {
+        "system" => system(&arguments[1..]),
+        "cluster" => cluster(),
+        "figures" => measure(&arguments[1..]),
+        "plane" => plane(),
+        "verdicts" => record_verdicts(),
+        other => bail!("no program {other:?}"),
+    }
+}
+
+/// A bare control plane, until Ctrl-C.
+fn plane() -> Result<()> {
+    let runtime = Runtime::new()?;
+    runtime.block_on(async {
+        let plane = ControlPlane::start(&env::temp_dir(), Parts::All).await?;
+        say(&format!(
+            "export KUBECONFIG={}",
+            plane.kubeconfig().display()
+        ));
+        tokio::signal::ctrl_c().await?;
+        Ok(())
+    })
+}
+
+/// Asks a real API server, and keeps what it says.
+fn record_verdicts() -> Result<()> {
+    let runtime = Runtime::new()?;
+    runtime.block_on(async {
+        let plane = ControlPlane::start(&env::temp_dir(), Parts::Api).await?;
+        let client = plane.client().await?;
+        verdicts::install_definitions(&client).await?;
+        let mut said = BTreeMap::new();
+        for case in verdicts::cases()? {
+            let verdict = verdicts::ask(&client, &case).await?;
+            said.insert(case.name, verdict);
+        }
+        fs::write(verdicts::recorded_file(), verdicts::printed(&said)?)?;
+        let refused = said
+            .values()
+            .filter(|verdict| matches!(verdict, verdicts::Verdict::Refused(_)))
+            .count();
+        say(&format!("{} cases, {refused} refused", said.len()));
+        Ok(())
+    })
+}
+
+/// The scenarios on a real control plane, all or those named; the rest goes on after a failure.
+fn system(names: &[String]) -> Result<()> {
+    let mut failures = Vec::new();
+    let mut cluster = None;
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|one| one == name);
+    let all = scenarios::shared::<Real>()
+        .into_iter()
+        .chain(scenarios::real());
+    for scenario in all.filter(|scenario| wanted(scenario.0)) {
+        let real = match &mut cluster {
+            Some(real) => real,
+            None => cluster.insert(Real::start()?),
+        };
+        let start = Instant::now();
+        let result = scenarios::run(real, &scenario);
+        let seconds = start.elapsed().as_secs();
+        match result {
+            Ok(found) => say(&format!("test {} ... ok, {seconds} s: {found}", scenario.0)),
+            Err(problem) => {
+                say(&format!(
+                    "test {} ... FAILED, {seconds} s: {problem:#}\n{}",
+                    scenario.0,
+                    real.logs()
+                ));
+                failures.push(scenario.0);
+                // What it left would fail the next ones.
+                cluster = None;
+            }
+        }
+    }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        bail!("failed: {}", failures.join(", "))
+    }
+}
+
+/// A control plane with our CRDs and our controller for people, until Ctrl-C.
+fn cluster() -> Result<()> {
+    let mut cluster = Real::start()?;
+    cluster.apply(
+        "{apiVersion: karpenter.kwok.sh/v1alpha1, kind: KWOKNodeClass, metadata: {name: default}}",
+    )?;
+    let kubectl = karpenter_tests::control_plane::program("kubectl")?;
+    say(&format!(
+        "export KUBECONFIG={}\nalias kubectl={}\nlogs are in {}; Ctrl-C stops and removes everything",
+        cluster.plane.kubeconfig().display(),
+        kubectl.display(),
+        cluster.plane.folder().display(),
+    ));
+    cluster.run(tokio::signal::ctrl_c())?;
+    if let Some(controller) = cluster.controller() {
+        controller.stop()?;
+    }
+    Ok(())
+}
+
+/// One run of each figure, or of those named.
+fn measure(names: &[String]) -> Result<()> {
+    let all: Vec<String> = figures::ALL.map(ToOwned::to_owned).into();
+    for name in if names.is_empty() { &all } else { names } {
+        let before = figures::load();
+        say(&format!("{} ({before} before)", figures::measure(name)?));
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! What runs on a real control plane: the programs of `karpenter-tests`, given what they need.
+
+use std::{env, path::PathBuf, process::Command};
+
+use crate::{
+    control_plane,
+    run::{cargo, finish, target},
+};
+
+/// Says which controller binary to run; ours is built where it does not.
+const BINARY: &str = "KARPENTER";
+
+/// The scenarios, all or those named after `--`.
+pub(crate) fn system() -> Result<(), String> {
+    start("system")
+}
+
+/// A cluster for people.
+pub(crate) fn cluster() -> Result<(), String> {
+    start("cluster")
+}
+
+/// Records what a real API server says to our objects.
+pub(crate) fn verdicts() -> Result<(), String> {
+    start("verdicts")
+}
+
+/// One run of each figure, or of those named after `--`.
+pub(crate) fn figures() -> Result<(), String> {
+    start("figures")
+}
+
+fn start(program: &str) -> Result<(), String> {
+    let Some(folder) = control_plane::ensure()? else {
+        return Ok(());
+    };
+    let packages = ["karpenter-cli", "karpenter-tests"];
+    let mut build = cargo(&["build", "--locked", "--bins"]);
+    build.args(packages.iter().flat_map(|name| ["--package", name]));
+    finish(build)?;
+    let built = target().join("debug");
+    let binary = env::var_os(BINARY).map_or_else(|| built.join("karpenter"), PathBuf::from);
+    let mut command = Command::new(built.join("karpenter-tests"));
+    command
+        .arg(program)
+        .args(env::args().skip_while(|word| word != "--").skip(1))
+        .env(control_plane::FOLDER, folder)
+        .env(BINARY, binary);
+    finish(command)
+}
