@@ -6,6 +6,7 @@
 
 mod controller;
 mod crds;
+mod entry;
 mod explain;
 mod input;
 mod local;
@@ -15,12 +16,14 @@ mod output;
 mod plan;
 mod types;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
 /// The node autoscaler for Kubernetes: watches pending pods, works out which machines would hold
 /// them at the lowest price, launches those, and takes them away when they are not needed.
+///
+/// Without a command, flags and environment variables are those of `karpenter controller`.
 #[derive(Parser)]
 #[command(name = "karpenter", version, arg_required_else_help = true)]
 struct Arguments {
@@ -54,7 +57,18 @@ enum Verdict {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let place = entry::Place {
+        has_variables: options::has_variables(),
+        on_terminal: std::io::stdout().is_terminal(),
+    };
+    let words = entry::rewritten(words, place);
+    if words.get(1).is_some_and(|word| word == "controller") && !entry::settles_provider(&words) {
+        // Before the flags are read: those of the AWS provider are unknown here.
+        output::complain(&format!("karpenter: {}", controller::NO_AWS));
+        return ExitCode::from(2);
+    }
+    let arguments = Arguments::parse_from(words);
     let ended = match arguments.command {
         Command::Controller(arguments) => controller::run(&arguments),
         Command::Crds(arguments) => crds::run(&arguments),
@@ -67,7 +81,7 @@ fn main() -> ExitCode {
         Ok(Verdict::Yes) => ExitCode::SUCCESS,
         Ok(Verdict::No) => ExitCode::from(1),
         Err(error) => {
-            output::complain(&format!("karpenter: {error}"));
+            output::complain(&format!("karpenter: {error:#}"));
             ExitCode::from(2)
         }
     }

@@ -4,7 +4,7 @@ use karpenter_kwok::describe;
 
 use crate::{
     Verdict, offline,
-    options::Catalogue,
+    options::{Catalogue, Scheduling},
     output::{self, Format},
 };
 
@@ -13,6 +13,8 @@ use crate::{
 pub(crate) struct Arguments {
     #[command(flatten)]
     catalogue: Catalogue,
+    #[command(flatten)]
+    scheduling: Scheduling,
     /// NodePools: only types that one of them could launch are shown.
     #[arg(short, long = "filename", value_name = "FILE|DIR|-")]
     files: Vec<String>,
@@ -24,6 +26,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
+    // Nothing here depends on them yet, but what a controller refuses is refused.
+    arguments.scheduling.read()?;
     let mut types = arguments.catalogue.read()?;
     for pair in arguments.selector.iter().flat_map(|text| text.split(',')) {
         let Some((key, value)) = pair.split_once('=') else {

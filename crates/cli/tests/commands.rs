@@ -121,6 +121,17 @@ fn check(folder: &Folder, arguments: &[&str], code: i32, out: &str, err: &str) {
     assert!(!ended.err.contains("panicked"), "{told}");
 }
 
+/// Runs the controller, which tells its log on standard output, and checks why it does not start.
+fn check_controller(folder: &Folder, arguments: &[&str], why: &str) {
+    let ended = run(folder, arguments, "");
+    let told = format!(
+        "{arguments:?} ended {}\n{}\n{}",
+        ended.code, ended.out, ended.err
+    );
+    assert_eq!(ended.code, 2, "{told}");
+    assert!(ended.err.contains(why), "{told}");
+}
+
 fn json(folder: &Folder, arguments: &[&str]) -> serde_json::Value {
     serde_json::from_str(&run(folder, arguments, "").out).unwrap()
 }
@@ -181,6 +192,27 @@ fn wrong_use_is_one_clear_line_and_code_two() {
         "",
         "no AWS provider",
     );
+    // The controller, with its name and without; its AWS flags are not the first complaint.
+    for line in [
+        &["controller"][..],
+        &[],
+        &["-log-level=debug"],
+        &["--cluster-name", "x"],
+        &["controller", "--provider", "aws"],
+    ] {
+        check(&folder, line, 2, "", "`--provider kwok`");
+    }
+    for (line, why) in [
+        (&["--log-level=warn"][..], "invalid LOG_LEVEL \"warn\""),
+        (&["--enable-profiling=T"], "true or false"),
+        (&["--batch-idle-duration=abc"], "--batch-idle-duration"),
+        (&["--cluster-name=x"], "--cluster-name"),
+        (&["--kubeconfig=nope.yaml"], "nope.yaml"),
+        (&["--log-output-paths=no/such/folder"], "no/such/folder"),
+    ] {
+        let line = [&["-provider=kwok"], line].concat();
+        check_controller(&folder, &line, why);
+    }
     check(
         &folder,
         &["types", "--instance-types", "types.json"],

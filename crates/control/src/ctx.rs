@@ -14,6 +14,7 @@ use crate::{
     clock::Clock,
     decision::Decisions,
     events::{Recorder, Writer},
+    gates::FeatureGates,
     metrics::Metrics,
     mirror::Mirror,
     status::{Settled, Status},
@@ -101,6 +102,10 @@ pub struct Options {
     pub preferences: Preferences,
     /// Whether `minValues` may be relaxed.
     pub min_values: MinValues,
+    /// Whether pods with resource claims are left out.
+    pub ignore_dra_requests: bool,
+    /// Which features are on.
+    pub gates: FeatureGates,
     /// Seed of everything that is random.
     pub seed: u64,
     /// Where rounds are computed.
@@ -117,6 +122,8 @@ impl Default for Options {
             cpu_requests: 1000,
             preferences: Preferences::Respect,
             min_values: MinValues::Strict,
+            ignore_dra_requests: true,
+            gates: FeatureGates::default(),
             seed: 0,
             computing: Computing::OffThread,
             listing: Listing::Paged,

@@ -14,6 +14,7 @@ pub mod decision;
 mod disruption;
 pub mod effect;
 pub mod events;
+pub mod gates;
 pub mod metrics;
 pub mod mirror;
 mod nodeclaim;
@@ -25,6 +26,7 @@ pub mod status;
 mod termination;
 mod upkeep;
 mod watch;
+pub mod workers;
 
 use std::{
     future::Future,
