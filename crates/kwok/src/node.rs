@@ -10,7 +10,7 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 use karpenter_api::{
-    NodeClaim, ResourceList,
+    Condition, NodeClaim, ResourceList, conditions,
     labels::{CAPACITY_TYPE, HOSTNAME, ZONE, kwok, taints},
     objects::Node,
 };
@@ -71,6 +71,26 @@ impl Blueprint {
             capacity: requests.clone(),
             allocatable,
         }
+    }
+
+    /// The node that a launched claim still waits for, if it does: everything about it was written
+    /// into the claim when it was launched.
+    pub(crate) fn owed(claim: &NodeClaim) -> Option<Self> {
+        let status = claim.status.as_ref()?;
+        let name = node_of(status.provider_id.as_deref()?)?;
+        let registered = conditions::get(claim.conditions(), "Registered");
+        if claim.metadata.deletion_timestamp.is_some()
+            || registered.is_some_and(Condition::is_true)
+        {
+            return None;
+        }
+        Some(Self {
+            name: name.to_owned(),
+            labels: claim.metadata.labels.clone().unwrap_or_default(),
+            annotations: claim.metadata.annotations.clone().unwrap_or_default(),
+            capacity: status.capacity.clone().unwrap_or_default(),
+            allocatable: status.allocatable.clone().unwrap_or_default(),
+        })
     }
 
     /// The id that node and claim share.

@@ -89,6 +89,36 @@ impl Kwok {
         }
     }
 
+    /// Makes the nodes that a process before this one owed: it had launched their claims and ended
+    /// before the machines appeared. Without this such a claim would wait until it is given up,
+    /// fifteen minutes later. To be called once, by who leads; it tries until it has seen the claims.
+    pub async fn resume(&self) {
+        const PAUSE: Duration = Duration::from_secs(5);
+        let claims: Api<NodeClaim> = Api::all(self.client.clone());
+        let listed = loop {
+            match claims.list(&ListParams::default()).await {
+                Ok(listed) => break listed,
+                Err(error) => {
+                    tracing::warn!(%error, retry_after = ?PAUSE, "listing claims failed");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        };
+        for claim in &listed.items {
+            let Some(owed) = Blueprint::owed(claim) else {
+                continue;
+            };
+            // A node that exists already is found when it is created again.
+            let registration = Registration {
+                delay: Duration::ZERO,
+                claim: claim.metadata.name.clone().unwrap_or_default(),
+                uid: claim.metadata.uid.clone(),
+                node: owed.node(),
+            };
+            self.registrations.start(&owed.name, registration);
+        }
+    }
+
     /// How long nodes of the claim's class take to appear.
     async fn registration_delay(&self, claim: &NodeClaim) -> Result<Duration, LaunchError> {
         let name = claim.spec.node_class_ref.name.as_str();

@@ -76,6 +76,7 @@ impl Cluster for InMemory {
                 computing: Computing::Inline,
                 ..ControllerOptions::default()
             };
+            cloud.resume().await;
             Ctx::new(client, Arc::new(cloud), clock, options)
         });
         let controllers = karpenter_control::run(ctx, pending());
