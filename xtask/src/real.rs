@@ -1,6 +1,6 @@
 //! What runs on a real control plane: the programs of `karpenter-tests`, given what they need.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{env, os::unix::process::CommandExt as _, path::PathBuf, process::Command};
 
 use crate::{
     control_plane,
@@ -15,9 +15,13 @@ pub(crate) fn system() -> Result<(), String> {
     start("system")
 }
 
-/// A cluster for people.
+/// A cluster for people. This process becomes it, so that Ctrl-C reaches who tidies up, and nobody
+/// else.
 pub(crate) fn cluster() -> Result<(), String> {
-    start("cluster")
+    match prepared("cluster")? {
+        Some(mut command) => Err(format!("karpenter-tests: {}", command.exec())),
+        None => Ok(()),
+    }
 }
 
 /// Records what a real API server says to our objects.
@@ -31,8 +35,13 @@ pub(crate) fn figures() -> Result<(), String> {
 }
 
 fn start(program: &str) -> Result<(), String> {
+    prepared(program)?.map_or(Ok(()), finish)
+}
+
+/// The command, with everything built; none where the control plane cannot be had.
+fn prepared(program: &str) -> Result<Option<Command>, String> {
     let Some(folder) = control_plane::ensure()? else {
-        return Ok(());
+        return Ok(None);
     };
     let packages = ["karpenter-cli", "karpenter-tests"];
     let mut build = cargo(&["build", "--locked", "--bins"]);
@@ -46,5 +55,5 @@ fn start(program: &str) -> Result<(), String> {
         .args(env::args().skip_while(|word| word != "--").skip(1))
         .env(control_plane::FOLDER, folder)
         .env(BINARY, binary);
-    finish(command)
+    Ok(Some(command))
 }

@@ -78,9 +78,9 @@ impl Blueprint {
     pub(crate) fn owed(claim: &NodeClaim) -> Option<Self> {
         let status = claim.status.as_ref()?;
         let name = node_of(status.provider_id.as_deref()?)?;
-        let registered = conditions::get(claim.conditions(), "Registered");
-        if claim.metadata.deletion_timestamp.is_some()
-            || registered.is_some_and(Condition::is_true)
+        let stated = status.conditions.as_deref().unwrap_or_default();
+        let registered = conditions::get(stated, "Registered");
+        if claim.metadata.deletion_timestamp.is_some() || registered.is_some_and(Condition::is_true)
         {
             return None;
         }

@@ -399,7 +399,9 @@ async fn a_node_that_a_dead_process_owed_still_appears() {
         "labels": launched.labels, "annotations": launched.annotations,
     }});
     let amounts = |amounts: &karpenter_api::ResourceList| -> Value {
-        let texts = amounts.iter().map(|(name, amount)| (name.clone(), amount.to_string()));
+        let texts = amounts
+            .iter()
+            .map(|(name, amount)| (name.clone(), amount.to_string()));
         texts.collect()
     };
     let status = json!({"status": {
@@ -409,20 +411,38 @@ async fn a_node_that_a_dead_process_owed_still_appears() {
     let name = "default-abcde";
     let parameters = PatchParams::default();
     let claims = world.claims();
-    claims.patch(name, &parameters, &Patch::Merge(metadata)).await.unwrap();
-    claims.patch_status(name, &parameters, &Patch::Merge(status)).await.unwrap();
+    claims
+        .patch(name, &parameters, &Patch::Merge(metadata))
+        .await
+        .unwrap();
+    claims
+        .patch_status(name, &parameters, &Patch::Merge(status))
+        .await
+        .unwrap();
     let client = world.client.clone();
     drop(world);
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_mins(1)).await;
 
     let restarted = World::over(client);
-    check("the promise died with the process", &restarted.node_count().await, &0);
+    check(
+        "the promise died with the process",
+        &restarted.node_count().await,
+        &0,
+    );
     restarted.kwok.resume().await;
     sleep(Duration::from_secs(1)).await;
     let node = restarted.only_node().await;
     let labels = node.metadata.labels.unwrap();
-    check("its type", &labels["node.kubernetes.io/instance-type"].as_str(), &"c-2x-amd64-linux");
-    check("its id", &node.spec.unwrap().provider_id, &Some(launched.provider_id));
+    check(
+        "its type",
+        &labels["node.kubernetes.io/instance-type"].as_str(),
+        &"c-2x-amd64-linux",
+    );
+    check(
+        "its id",
+        &node.spec.unwrap().provider_id,
+        &Some(launched.provider_id),
+    );
     // Doing it twice makes nothing more.
     restarted.kwok.resume().await;
     sleep(Duration::from_secs(1)).await;

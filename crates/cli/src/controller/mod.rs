@@ -115,12 +115,15 @@ async fn operate(
         seed: u64::from(std::process::id()),
         ..settings.options
     };
-    let cloud = Kwok::new(KwokOptions {
+    let cloud = Arc::new(Kwok::new(KwokOptions {
         client: client.clone(),
         instance_types: types,
         seed: options.seed,
-    });
-    let ctx = Ctx::measured(client, Arc::new(cloud), Clock::Real, options, metrics);
+    }));
+    // Beside the controllers: who has listed the claims a moment later is still in time.
+    let owed = Arc::clone(&cloud);
+    tokio::spawn(async move { owed.resume().await });
+    let ctx = Ctx::measured(client, cloud, Clock::Real, options, metrics);
     karpenter_control::run(ctx, stop).await;
     info!("stopped");
     Ok(Verdict::Yes)
