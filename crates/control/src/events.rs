@@ -325,9 +325,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_blocks_a_disruption_is_told_every_two_minutes() {
+        let blocked = |second| (second, event("node", "DisruptionBlocked", "x"));
+        let told = check(vec![blocked(0), blocked(60)]).await;
+        assert_eq!(told.len(), 1, "operations/O31");
+        let told = check(vec![blocked(0), blocked(60), blocked(120)]).await;
+        assert_eq!(told.len(), 2, "operations/O31");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn limited_events_share_a_budget() {
-        let burst = (0..20).map(|pod| (0, event(&pod.to_string(), "Nominated", "x").limited()));
-        assert_eq!(check(burst.collect()).await.len(), 10);
+        let nominated = |pod: u64| event(&pod.to_string(), "Nominated", "x").limited();
+        let burst = (0..100).map(|pod| (0, nominated(pod)));
+        assert_eq!(check(burst.collect()).await.len(), 10, "operations/O30");
+        // What has used up the burst gets five a second from there on.
+        let again = (0..200).map(|pod| (pod / 100, nominated(pod)));
+        assert_eq!(check(again.collect()).await.len(), 15, "operations/O30");
         let steady = (0..20)
             .map(|pod| (pod, event(&pod.to_string(), "Nominated", "x").limited()))
             .collect();

@@ -86,7 +86,8 @@ pub(crate) fn again(error: effect::Error) -> Result<Next, Failure> {
     }
 }
 
-/// Tells about each condition whose status is another one now. One that was not there was Unknown.
+/// Tells about each condition whose status is another one now. One that every object of the kind has
+/// was Unknown before it was there; of the others the first sight is no change.
 fn tell_transitions<K: Conditioned>(events: &Recorder, before: &K, after: &K) {
     let types: BTreeSet<&str> = after
         .conditions()
@@ -97,21 +98,31 @@ fn tell_transitions<K: Conditioned>(events: &Recorder, before: &K, after: &K) {
         let Some(new) = conditions::get(after.conditions(), type_) else {
             continue;
         };
-        let old = conditions::get(before.conditions(), type_)
-            .map_or(conditions::UNKNOWN, |condition| condition.status.as_str());
+        let old = match conditions::get(before.conditions(), type_) {
+            Some(condition) => condition.status.as_str(),
+            None if type_ == conditions::READY || K::DEPENDENTS.contains(&type_) => {
+                conditions::UNKNOWN
+            }
+            None => continue,
+        };
         if old == new.status {
             continue;
         }
-        let mut message = format!(
-            "Status condition transitioned, Type: {type_}, Status: {old} -> {}, Reason: {}",
-            new.status, new.reason
-        );
-        if !new.message.is_empty() {
-            message.push_str(", Message: ");
-            message.push_str(&new.message);
-        }
+        let message = transition(type_, old, &new.status, &new.reason, &new.message);
         events.publish(Event::normal(after, type_, message).window(Duration::ZERO));
     }
+}
+
+/// The text about a condition that changed its status.
+pub(crate) fn transition(type_: &str, old: &str, new: &str, reason: &str, message: &str) -> String {
+    let mut text = format!(
+        "Status condition transitioned, Type: {type_}, Status: {old} -> {new}, Reason: {reason}"
+    );
+    if !message.is_empty() {
+        text.push_str(", Message: ");
+        text.push_str(message);
+    }
+    text
 }
 
 /// Our own types always have a JSON form: their maps have string keys.

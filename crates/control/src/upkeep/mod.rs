@@ -1,6 +1,7 @@
 //! What is looked at from time to time rather than on a change, and what all controllers here share.
 
 mod garbage;
+mod transitions;
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +21,7 @@ const LONGEST_LOOK: Duration = Duration::from_millis(200);
 
 /// The controllers of this room.
 pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
+    transitions::subscribe(ctx);
     garbage::tasks(ctx)
 }
 
