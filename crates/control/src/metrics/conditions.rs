@@ -3,7 +3,7 @@
 //! What a condition says now is read at a scrape; what it came from is counted when it changes. The
 //! names without a kind are deprecated upstream and still there for claims and pools.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use karpenter_api::{
@@ -17,7 +17,7 @@ use prometheus::{CounterVec, HistogramVec, Registry};
 use super::{
     family::{counter, exponential, histogram},
     lifecycle::label,
-    page::{Labels, Page},
+    page::{Labels, Page, line},
     seconds_since,
 };
 use crate::mirror::{Change, Mirror};
@@ -194,7 +194,8 @@ impl Conditions {
                 let mut all = all.iter();
                 all.find(|known| known.kind == condition.kind)
             });
-            if known.is_some_and(|known| known.status == condition.status) {
+            // A condition that is not there is as good as Unknown.
+            if known.map_or("Unknown", |known| known.status) == condition.status {
                 continue;
             }
             let Stated {
@@ -297,66 +298,90 @@ impl Kind {
     }
 
     fn write<K: Shown>(&self, page: &mut Page, objects: &[Arc<K>], now: Timestamp) {
+        let mut series = Series::default();
+        let mut generic = Series::default();
         for object in objects {
-            let metadata = object.metadata();
-            let named = [
-                ("name", metadata.name.as_deref().unwrap_or_default()),
-                (
-                    "namespace",
-                    metadata.namespace.as_deref().unwrap_or_default(),
-                ),
-            ];
-            let extra: Vec<(&str, &str)> = self
-                .extra
-                .iter()
-                .map(|(key, series)| (series.as_str(), label(metadata, key)))
-                .collect();
-            let generic = K::DEPRECATED.map(|(group, kind)| [("group", group), ("kind", kind)]);
-            for condition in object.conditions() {
-                let stated = [
-                    ("type", condition.kind),
-                    ("status", condition.status),
-                    ("reason", condition.reason),
-                ];
-                let all = |more: &[(&'static str, &'static str)]| {
-                    let extra = extra.iter().copied().filter(|_| more.is_empty());
-                    let own = named.iter().chain(&stated).copied();
-                    Labels::new(own.chain(extra).chain(more.iter().copied()))
-                };
-                let age = condition
-                    .since
-                    .map_or(0.0, |since| seconds_since(since, now));
-                let own = all(&[]);
-                write(page, self.name, COUNT, COUNT_HELP, &own, 1.0);
-                write(page, self.name, CURRENT, CURRENT_HELP, &own, age);
-                if let Some(generic) = &generic {
-                    let labels = all(generic);
-                    write(page, "", COUNT, COUNT_HELP, &labels, 1.0);
-                    write(page, "", CURRENT, CURRENT_HELP, &labels, age);
-                }
+            self.read(&**object, now, &mut series, &mut generic);
+        }
+        series.write(page, &format!("operator_{}_", self.name));
+        generic.write(page, "operator_");
+    }
+
+    /// Puts an object's conditions among the series of its kind, and among the deprecated ones.
+    fn read<K: Shown>(
+        &self,
+        object: &K,
+        now: Timestamp,
+        series: &mut Series,
+        generic: &mut Series,
+    ) {
+        let metadata = object.metadata();
+        let named = [
+            ("name", metadata.name.as_deref().unwrap_or_default()),
+            (
+                "namespace",
+                metadata.namespace.as_deref().unwrap_or_default(),
+            ),
+        ];
+        let extra: Vec<(&str, &str)> = self
+            .extra
+            .iter()
+            .map(|(key, series)| (series.as_str(), label(metadata, key)))
+            .collect();
+        let deprecated = K::DEPRECATED.map(|(group, kind)| [("group", group), ("kind", kind)]);
+        for condition in object.conditions() {
+            let stated = named.into_iter().chain([
+                ("reason", condition.reason),
+                ("status", condition.status),
+                ("type", condition.kind),
+            ]);
+            let age = condition
+                .since
+                .map_or(0.0, |since| seconds_since(since, now));
+            let labels = Labels::new(extra.iter().copied().chain(stated.clone()));
+            series.conditions.push((labels, age));
+            if let Some(deprecated) = deprecated {
+                let labels = Labels::new(deprecated.into_iter().chain(stated));
+                generic.conditions.push((labels, age));
             }
-            let Some(deletion) = &metadata.deletion_timestamp else {
-                continue;
-            };
+        }
+        if let Some(deletion) = &metadata.deletion_timestamp {
             let age = seconds_since(deletion.0, now);
-            let labels = Labels::new(named.into_iter().chain(extra));
-            write(page, self.name, TERMINATING, TERMINATING_HELP, &labels, age);
-            if let Some(generic) = generic {
-                let labels = Labels::new(named.into_iter().chain(generic));
-                write(page, "", TERMINATING, TERMINATING_HELP, &labels, age);
+            let labels = Labels::new(extra.into_iter().chain(named));
+            series.terminating.push((labels, age));
+            if let Some(deprecated) = deprecated {
+                let labels = Labels::new(deprecated.into_iter().chain(named));
+                generic.terminating.push((labels, age));
             }
         }
     }
 }
 
-/// One series of `operator_<kind>_<what>`, or of `operator_<what>`.
-fn write(page: &mut Page, kind: &str, what: &str, help: &str, labels: &Labels, value: f64) {
-    let mut name = String::from("operator_");
-    if !kind.is_empty() {
-        let _ = write!(name, "{kind}_");
+/// Labels and ages, to be written family by family.
+#[derive(Default)]
+struct Series {
+    conditions: Vec<(Labels, f64)>,
+    terminating: Vec<(Labels, f64)>,
+}
+
+impl Series {
+    fn write(&self, page: &mut Page, prefix: &str) {
+        for (what, help, all, is_age) in [
+            (COUNT, COUNT_HELP, &self.conditions, false),
+            (CURRENT, CURRENT_HELP, &self.conditions, true),
+            (TERMINATING, TERMINATING_HELP, &self.terminating, true),
+        ] {
+            if all.is_empty() {
+                continue;
+            }
+            let name = format!("{prefix}{what}");
+            let text = page.begin(&name, help, "gauge");
+            for (labels, age) in all {
+                let value = if is_age { *age } else { 1.0 };
+                line(text, &name, &[labels.inner()], value);
+            }
+        }
     }
-    name.push_str(what);
-    page.gauge(&name, help, labels, value);
 }
 
 /// A label's key as the name of a series' label.

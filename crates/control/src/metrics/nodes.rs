@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     sync::Arc,
 };
 
@@ -19,7 +18,7 @@ use karpenter_plan::{Resources, Vocabulary};
 
 use super::{
     lifecycle::label,
-    page::{Labels, Page},
+    page::{Labels, Page, line},
     seconds_since,
 };
 use crate::mirror::{Mirror, PodEntry};
@@ -250,11 +249,9 @@ pub(super) fn write(page: &mut Page, mirror: &Mirror, labels: &NodeLabels, now: 
         let text = page.begin(name, help, "gauge");
         for ([before, after], usage) in &series {
             for (resource, amount) in &usage.amounts[index] {
-                let (before, after) = (before.inner(), after.inner());
-                let _ = writeln!(
-                    text,
-                    "{name}{{{before},resource_type=\"{resource}\",{after}}} {amount}"
-                );
+                let resource = Labels::new([("resource_type", resource.as_str())]);
+                let labels = [before.inner(), resource.inner(), after.inner()];
+                line(text, name, &labels, *amount);
             }
         }
     }
@@ -266,8 +263,7 @@ pub(super) fn write(page: &mut Page, mirror: &Mirror, labels: &NodeLabels, now: 
             .creation_timestamp
             .as_ref()
             .map_or(0.0, |created| seconds_since(created.0, now));
-        let (before, after) = (before.inner(), after.inner());
-        let _ = writeln!(text, "{name}{{{before},{after}}} {age}");
+        line(text, name, &[before.inner(), after.inner()], age);
     }
     write_utilization(page, series.iter().map(|(_, usage)| usage));
 }

@@ -42,7 +42,7 @@ impl Page {
         value: f64,
     ) {
         let text = self.begin(name, help, kind);
-        let _ = writeln!(text, "{name}{labels} {value}");
+        line(text, name, &[labels.inner()], value);
     }
 
     /// All blocks together.
@@ -54,6 +54,23 @@ impl Page {
         }
         text
     }
+}
+
+/// One line of a family. Formatting is what a scrape of a large cluster consists of, so only numbers
+/// are formatted; labels come in parts that are joined here.
+pub(super) fn line(text: &mut String, name: &str, labels: &[&str], value: f64) {
+    text.push_str(name);
+    let mut separator = '{';
+    for part in labels.iter().filter(|part| !part.is_empty()) {
+        text.push(separator);
+        text.push_str(part);
+        separator = ',';
+    }
+    if separator == ',' {
+        text.push('}');
+    }
+    text.push(' ');
+    let _ = writeln!(text, "{value}");
 }
 
 /// Labels of one series, sorted by name and escaped, as they stand in the text.
@@ -105,13 +122,11 @@ fn push(text: &mut String, name: &str, value: &str) {
     }
     text.push_str(name);
     text.push_str("=\"");
-    for character in value.chars() {
-        match character {
-            '\\' => text.push_str("\\\\"),
-            '"' => text.push_str("\\\""),
-            '\n' => text.push_str("\\n"),
-            other => text.push(other),
-        }
+    if value.contains(['\\', '"', '\n']) {
+        let escaped = value.replace('\\', "\\\\");
+        text.push_str(&escaped.replace('"', "\\\"").replace('\n', "\\n"));
+    } else {
+        text.push_str(value);
     }
     text.push('"');
 }

@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -21,7 +20,7 @@ use prometheus::{HistogramVec, Registry};
 use super::{
     family::{DURATIONS, histogram},
     lifecycle::label,
-    page::{Labels, Page},
+    page::{Labels, Page, line},
     seconds_since,
     summary::Summary,
 };
@@ -238,21 +237,21 @@ pub(super) fn write_state(page: &mut Page, mirror: &Mirror) {
         let of_node = |key| known.map_or("", |node| label(&node.metadata, key));
         let flag = |yes: bool| if yes { "true" } else { "false" };
         let labels = Labels::new([
-            ("name", pod.key.name.as_str()),
-            ("namespace", pod.key.namespace.as_str()),
-            ("owner", pod.owner.as_deref().unwrap_or_default()),
-            ("node", node),
-            ("scheduled", flag(!node.is_empty())),
-            ("nodepool", of_node(NODEPOOL)),
-            ("zone", of_node(ZONE)),
             ("arch", of_node(ARCH)),
             ("capacity_type", of_node(CAPACITY_TYPE)),
             ("instance_type", of_node(INSTANCE_TYPE)),
+            ("managed", flag(!of_node(NODEPOOL).is_empty())),
+            ("name", pod.key.name.as_str()),
+            ("namespace", pod.key.namespace.as_str()),
+            ("node", node),
+            ("nodepool", of_node(NODEPOOL)),
+            ("owner", pod.owner.as_deref().unwrap_or_default()),
             ("phase", phase(pod.lowered.phase)),
             ("ready", flag(pod.ready.is_some())),
-            ("managed", flag(!of_node(NODEPOOL).is_empty())),
+            ("scheduled", flag(!node.is_empty())),
+            ("zone", of_node(ZONE)),
         ]);
-        let _ = writeln!(text, "{name}{labels} 1");
+        line(text, name, &[labels.inner()], 1.0);
     }
 }
 

@@ -1,10 +1,15 @@
 //! What rounds leave in the metrics.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use karpenter_api::objects::Node;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
+};
 use serde_json::json;
 
-use crate::world::World;
+use crate::world::{EPOCH, World};
 
 impl World {
     /// The samples of a metric, as they are scraped; buckets are left out.
@@ -313,5 +318,226 @@ async fn what_grows_with_the_cluster_can_be_left_out() {
         "controller_runtime_reconcile_total",
     ] {
         assert!(shown.contains(&name), "operations/O39: {name}");
+    }
+}
+
+/// What a scrape says of a family: its kind, the names of its labels, its buckets.
+type Shape = (String, String, String);
+
+/// Reads the families of a scrape. Every series of a family has the same labels, or there is nothing
+/// to say of it.
+fn shapes(text: &str, into: &mut BTreeMap<String, Shape>) {
+    let mut family = String::new();
+    let mut kind = String::new();
+    let mut buckets = Vec::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, of) = rest.split_once(' ').unwrap();
+            (family, kind) = (name.to_owned(), of.to_owned());
+            buckets.clear();
+            continue;
+        }
+        if line.starts_with('#') {
+            continue;
+        }
+        let labels = line
+            .split_once('{')
+            .map_or("", |(_, rest)| rest.rsplit_once('}').unwrap().0);
+        let mut names: Vec<&str> = labels
+            .split("\",")
+            .filter_map(|pair| Some(pair.split_once('=')?.0))
+            .collect();
+        if line.starts_with(&format!("{family}_bucket{{")) {
+            let (_, bound) = labels.rsplit_once("le=\"").unwrap();
+            let bound = bound.trim_end_matches('"').to_owned();
+            if !buckets.contains(&bound) {
+                buckets.push(bound);
+            }
+        }
+        names.retain(|name| !["le", "quantile"].contains(name));
+        let shape = (kind.clone(), names.join(" "), buckets.join(" "));
+        let known = into.entry(family.clone()).or_insert_with(|| shape.clone());
+        assert_eq!(known.1, shape.1, "labels of {family}");
+        if known.2.len() < shape.2.len() {
+            known.2 = shape.2;
+        }
+    }
+}
+
+const DURATIONS: &str = "0.005 0.01 0.025 0.05 0.1 0.15 0.2 0.25 0.3 0.35 0.4 0.45 0.5 0.6 0.7 0.8 0.9 \
+    1 1.25 1.5 1.75 2 2.5 3 3.5 4 4.5 5 6 7 8 9 10 15 20 25 30 40 50 60 120 150 300 450 600 +Inf";
+const DEFAULTS: &str = "0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 2.5 5 10 +Inf";
+const LIFETIMES: &str = "900 1800 2700 3600 7200 14400 21600 28800 36000 43200 57600 72000 86400 172800 \
+    259200 432000 864000 1296000 1728000 2160000 2592000 +Inf";
+const CONDITIONS: &str = "0.5 1 2 4 8 16 32 64 128 256 512 1024 2048 4096 8192 +Inf";
+const TERMINATIONS: &str = "1 2 4 8 16 32 64 128 256 512 1024 2048 +Inf";
+const INSTANCES: &str = "1 2 4 8 16 32 64 128 256 512 1024 +Inf";
+const NODE: &str = "arch capacity_type instance_cpu instance_family instance_memory instance_size \
+    instance_type managed node_name nodepool os phase region windows_build zone";
+const NODE_RESOURCE: &str = "arch capacity_type instance_cpu instance_family instance_memory \
+    instance_size instance_type managed node_name nodepool os phase region resource_type \
+    windows_build zone";
+const CLAIM: &str = "karpenter_kwok_sh_kwoknodeclass karpenter_sh_nodepool";
+const NODE_CONDITION: &str =
+    "karpenter_kwok_sh_kwoknodeclass karpenter_sh_initialized karpenter_sh_nodepool";
+
+#[rustfmt::skip]
+const FAMILIES: &[(&str, &str, &str, &str)] = &[
+    ("karpenter_build_info", "gauge", "commit goarch goversion version", ""),
+    ("karpenter_nodeclaims_created_total", "counter", "min_values_relaxed nodepool reason", ""),
+    ("karpenter_nodeclaims_terminated_total", "counter", "capacity_type nodepool zone", ""),
+    ("karpenter_nodeclaims_disrupted_total", "counter", "capacity_type nodepool reason", ""),
+    ("karpenter_pods_disruption_initiated_total", "counter", "capacity_type nodepool reason", ""),
+    ("karpenter_nodeclaims_instance_termination_duration_seconds", "histogram", "nodepool", INSTANCES),
+    ("karpenter_nodeclaims_termination_duration_seconds", "histogram", "nodepool", TERMINATIONS),
+    ("karpenter_nodes_created_total", "counter", "nodepool zone", ""),
+    ("karpenter_nodes_terminated_total", "counter", "nodepool zone", ""),
+    ("karpenter_nodes_termination_duration_seconds", "summary", "nodepool", ""),
+    ("karpenter_nodes_drained_total", "counter", "nodepool", ""),
+    ("karpenter_nodes_lifetime_duration_seconds", "histogram", "nodepool", LIFETIMES),
+    ("karpenter_nodes_allocatable", "gauge", NODE_RESOURCE, ""),
+    ("karpenter_nodes_total_pod_requests", "gauge", NODE_RESOURCE, ""),
+    ("karpenter_nodes_total_pod_limits", "gauge", NODE_RESOURCE, ""),
+    ("karpenter_nodes_total_daemon_requests", "gauge", NODE_RESOURCE, ""),
+    ("karpenter_nodes_total_daemon_limits", "gauge", NODE_RESOURCE, ""),
+    ("karpenter_nodes_system_overhead", "gauge", NODE_RESOURCE, ""),
+    ("karpenter_nodes_current_lifetime_seconds", "gauge", NODE, ""),
+    ("karpenter_cluster_utilization_percent", "gauge", "resource_type", ""),
+    ("karpenter_pods_state", "gauge", "arch capacity_type instance_type managed name namespace node nodepool owner phase ready scheduled zone", ""),
+    ("karpenter_pods_startup_duration_seconds", "summary", "", ""),
+    ("karpenter_pods_unstarted_time_seconds", "gauge", "name namespace", ""),
+    ("karpenter_pods_unbound_time_seconds", "gauge", "name namespace", ""),
+    ("karpenter_pods_bound_duration_seconds", "histogram", "", DURATIONS),
+    ("karpenter_pods_scheduling_decision_duration_seconds", "histogram", "", DURATIONS),
+    ("karpenter_pods_eviction_requests_total", "counter", "code", ""),
+    ("karpenter_pods_drained_total", "counter", "reason", ""),
+    ("karpenter_voluntary_disruption_decision_evaluation_duration_seconds", "histogram", "consolidation_type reason", DURATIONS),
+    ("karpenter_voluntary_disruption_decisions_total", "counter", "consolidation_type decision reason", ""),
+    ("karpenter_voluntary_disruption_decisions_by_nodepool_total", "counter", "consolidation_type decision nodepool reason", ""),
+    ("karpenter_voluntary_disruption_eligible_nodes", "gauge", "reason", ""),
+    ("karpenter_voluntary_disruption_consolidation_timeouts_total", "counter", "consolidation_type", ""),
+    ("karpenter_nodepools_allowed_disruptions", "gauge", "nodepool reason", ""),
+    ("karpenter_nodepools_nodes_consuming_budgets", "gauge", "nodepool reason", ""),
+    ("karpenter_nodepools_limit", "gauge", "nodepool resource_type", ""),
+    ("karpenter_nodepools_usage", "gauge", "nodepool resource_type", ""),
+    ("karpenter_nodepools_cost_total", "gauge", "nodepool", ""),
+    ("karpenter_scheduler_scheduling_duration_seconds", "histogram", "controller", DURATIONS),
+    ("karpenter_scheduler_ignored_pods_count", "gauge", "", ""),
+    ("karpenter_scheduler_unschedulable_pods_count", "gauge", "controller", ""),
+    ("karpenter_scheduler_pending_pods_by_effective_zone_count", "gauge", "controller zone", ""),
+    ("karpenter_cluster_state_node_count", "gauge", "", ""),
+    ("karpenter_cluster_state_synced", "gauge", "", ""),
+    ("karpenter_cluster_state_unsynced_time_seconds", "gauge", "", ""),
+    ("karpenter_cloudprovider_duration_seconds", "histogram", "controller method provider", DEFAULTS),
+    ("karpenter_cloudprovider_errors_total", "counter", "controller error method provider", ""),
+    ("operator_status_condition_count", "gauge", "group kind name namespace reason status type", ""),
+    ("operator_status_condition_current_status_seconds", "gauge", "group kind name namespace reason status type", ""),
+    ("operator_status_condition_transitions_total", "counter", "group kind reason status type", ""),
+    ("operator_status_condition_transition_seconds", "histogram", "group kind status type", CONDITIONS),
+    ("operator_termination_duration_seconds", "histogram", "group kind", CONDITIONS),
+    ("operator_termination_current_time_seconds", "gauge", "group kind name namespace", ""),
+    ("operator_nodepool_status_condition_count", "gauge", "name namespace reason status type", ""),
+];
+
+#[tokio::test(start_paused = true)]
+async fn every_family_has_upstreams_labels_and_buckets() {
+    let mut world = World::new().await;
+    world.run();
+    world
+        .pool("default", json!({ "limits": { "cpu": "10000" } }))
+        .await;
+    world.at(1).await;
+    let daemon = json!({
+        "metadata": { "ownerReferences": [{
+            "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent", "uid": "ds",
+            "controller": true,
+        }] },
+        "spec": { "containers": [{
+            "name": "main", "image": "main", "resources": {
+                "requests": { "cpu": "1m" }, "limits": { "cpu": "10m" },
+            },
+        }] },
+    });
+    let nodes = world.busy_nodes(2).await;
+    world.pending("agent", "1m", daemon).await;
+    world.bind("agent", &nodes[0]).await;
+    world.pending("huge", "5000", json!({})).await;
+    world.at(world.seconds() + 5).await;
+    let mut found = BTreeMap::new();
+    shapes(&world.ctx.metrics.render(), &mut found);
+    let api: Api<Node> = Api::all(world.client.clone());
+    for status in ["Unknown", "True"] {
+        let condition = json!({
+            "type": "Ready", "status": status, "reason": "Test", "lastTransitionTime": EPOCH,
+        });
+        let patch = Patch::Merge(json!({ "status": { "conditions": [condition] } }));
+        api.patch_status(&nodes[0], &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+        world.at(world.seconds() + 1).await;
+    }
+    api.delete(&nodes[1], &DeleteParams::default())
+        .await
+        .unwrap();
+    world.at(world.seconds() + 2).await;
+    shapes(&world.ctx.metrics.render(), &mut found);
+    world.delete_pod("web-1").await;
+    world.delete_pod("web-0").await;
+    world.at(world.seconds() + 120).await;
+    shapes(&world.ctx.metrics.render(), &mut found);
+    let own: Vec<(String, &str, String, &str)> = [("nodeclaim", CLAIM), ("node", NODE_CONDITION)]
+        .into_iter()
+        .flat_map(|(kind, extra)| {
+            let sorted = |more: &str| {
+                let mut all: Vec<&str> = extra.split(' ').chain(more.split(' ')).collect();
+                all.retain(|name| !name.is_empty());
+                all.sort_unstable();
+                all.join(" ")
+            };
+            let stated = "name namespace reason status type";
+            [
+                ("status_condition_count", "gauge", sorted(stated), ""),
+                (
+                    "status_condition_current_status_seconds",
+                    "gauge",
+                    sorted(stated),
+                    "",
+                ),
+                (
+                    "status_condition_transitions_total",
+                    "counter",
+                    sorted("reason status type"),
+                    "",
+                ),
+                (
+                    "status_condition_transition_seconds",
+                    "histogram",
+                    sorted("status type"),
+                    CONDITIONS,
+                ),
+                (
+                    "termination_duration_seconds",
+                    "histogram",
+                    sorted(""),
+                    CONDITIONS,
+                ),
+                (
+                    "termination_current_time_seconds",
+                    "gauge",
+                    sorted("name namespace"),
+                    "",
+                ),
+            ]
+            .map(|(name, of, labels, buckets)| {
+                (format!("operator_{kind}_{name}"), of, labels, buckets)
+            })
+        })
+        .collect();
+    let listed = FAMILIES.iter().map(|(name, kind, labels, buckets)| {
+        ((*name).to_owned(), *kind, (*labels).to_owned(), *buckets)
+    });
+    for (name, kind, labels, buckets) in listed.chain(own) {
+        let expected = (kind.to_owned(), labels, buckets.to_owned());
+        assert_eq!(found.get(&name), Some(&expected), "{name}");
     }
 }
