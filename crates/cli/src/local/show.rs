@@ -91,8 +91,9 @@ impl Live {
         let counts = board.counts();
         lines.push(String::new());
         lines.push(format!(
-            "{} nodes, ${:.4}/h; pods: {} pending, {} starting, {} running",
+            "{} {}, ${:.4}/h; pods: {} pending, {} starting, {} running",
             nodes.len(),
+            if nodes.len() == 1 { "node" } else { "nodes" },
             board.price(),
             counts.pending,
             counts.starting,
@@ -129,5 +130,55 @@ impl Live {
         }
         self.drawn = lines.len();
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use karpenter_api::objects::Node;
+
+    fn board(nodes: usize) -> Board {
+        let mut board = Board::default();
+        for index in 0..nodes {
+            let node: Node = serde_json::from_value(serde_json::json!({
+                "metadata": { "name": format!("node-{index:02}"), "labels": {
+                    "node.kubernetes.io/instance-type": "c-2x-amd64-linux",
+                    "karpenter.sh/capacity-type": "spot",
+                    "topology.kubernetes.io/zone": "test-zone-a",
+                } },
+                "spec": {},
+                "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
+            }))
+            .unwrap();
+            board.node(&node);
+        }
+        board
+    }
+
+    /// Each drawing replaces the one before: it goes up by as many lines as that had.
+    #[test]
+    fn the_live_table_is_drawn_over_the_last_one() {
+        let mut live = Live::default();
+        live.history.push_back("    0.1s  node node-00".into());
+        let first = live.draw(&board(1));
+        let lines: Vec<&str> = first.lines().collect();
+        assert_eq!(lines[0], "    0.1s  node node-00");
+        assert_eq!(
+            lines[2],
+            "1 node, $0.0000/h; pods: 0 pending, 0 starting, 0 running"
+        );
+        assert!(lines[3].starts_with("NODE"), "{first}");
+        let words: Vec<&str> = lines[4].split_whitespace().collect();
+        assert_eq!(
+            words[..4],
+            ["node-00", "c-2x-amd64-linux", "spot", "test-zone-a"]
+        );
+        assert_eq!(lines.len(), 5);
+
+        let second = live.draw(&board(ROWS + 3));
+        assert!(second.starts_with("\x1b[5F\x1b[J"), "{second:?}");
+        assert!(second.ends_with("and 3 more\n"), "{second}");
+        assert_eq!(second.lines().count(), 4 + ROWS + 1);
     }
 }
