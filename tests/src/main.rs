@@ -1,12 +1,16 @@
 //! The programs behind `cargo xtask system`, `cluster` and `verdicts`.
 
-use std::{collections::BTreeMap, env, fs, io::Write, process::ExitCode, time::Instant};
+use std::{
+    collections::BTreeMap, env, fs, io::Write, process::ExitCode, sync::Mutex, time::Instant,
+};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use karpenter_tests::{
     cluster::{Cluster as _, Real},
     control_plane::{ControlPlane, Parts},
-    figures, scenarios, verdicts,
+    figures,
+    scenarios::{self, Scenario},
+    verdicts,
 };
 use tokio::runtime::Runtime;
 
@@ -76,49 +80,77 @@ fn record_verdicts() -> Result<()> {
     })
 }
 
-/// The scenarios on a real control plane, all or those named; the rest goes on after a failure.
+/// How many control planes share the scenarios: they mostly wait.
+const WORKERS: usize = 2;
+
+/// The scenarios on real control planes, all or those named; the rest goes on after a failure.
 fn system(names: &[String]) -> Result<()> {
-    let mut failures = Vec::new();
-    let mut cluster = None;
     let wanted = |name: &str| names.is_empty() || names.iter().any(|one| one == name);
     let all = scenarios::shared::<Real>()
         .into_iter()
         .chain(scenarios::real());
-    for scenario in all.filter(|scenario| wanted(scenario.0)) {
-        let real = match &mut cluster {
-            Some(real) => real,
-            None => cluster.insert(Real::start()?),
-        };
-        let start = Instant::now();
-        let result = scenarios::run(real, &scenario);
-        let seconds = start.elapsed().as_secs();
-        match result {
-            Ok(found) => say(&format!("test {} ... ok, {seconds} s: {found}", scenario.0)),
-            Err(problem) => {
-                say(&format!(
-                    "test {} ... FAILED, {seconds} s: {problem:#}\n{}",
-                    scenario.0,
-                    real.logs()
-                ));
-                failures.push(scenario.0);
-                // What it left would fail the next ones.
-                cluster = None;
-            }
+    let mut all: Vec<_> = all.filter(|scenario| wanted(scenario.0)).collect();
+    ensure!(
+        !all.is_empty(),
+        "no scenario is named {}",
+        names.join(" or ")
+    );
+    all.reverse();
+    let queue = Mutex::new(all);
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                let mut cluster = None;
+                // The lock is not held while a scenario runs.
+                let next = || queue.lock().ok().and_then(|mut queue| queue.pop());
+                while let Some(scenario) = next() {
+                    if !passes(&mut cluster, &scenario)
+                        && let Ok(mut failures) = failures.lock()
+                    {
+                        failures.push(scenario.0);
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap_or_default();
+    ensure!(failures.is_empty(), "failed: {}", failures.join(", "));
+    Ok(())
+}
+
+/// Runs a scenario on a worker's cluster and says how it went.
+fn passes(cluster: &mut Option<Real>, scenario: &Scenario<Real>) -> bool {
+    let start = Instant::now();
+    let mut found = String::new();
+    let result = match cluster {
+        Some(_) => Ok(()),
+        None => Real::start().map(|started| *cluster = Some(started)),
+    };
+    let result = result.and_then(|()| {
+        let real = cluster.as_mut().context("no cluster")?;
+        found = scenarios::run(real, scenario).with_context(|| real.logs())?;
+        Ok(())
+    });
+    let seconds = start.elapsed().as_secs();
+    match result {
+        Ok(()) => say(&format!("test {} ... ok, {seconds} s: {found}", scenario.0)),
+        Err(problem) => {
+            say(&format!(
+                "test {} ... FAILED, {seconds} s: {problem:#}",
+                scenario.0
+            ));
+            // What it left would fail the next ones.
+            *cluster = None;
+            return false;
         }
     }
-    if failures.is_empty() {
-        Ok(())
-    } else {
-        bail!("failed: {}", failures.join(", "))
-    }
+    true
 }
 
 /// A control plane with our CRDs and our controller for people, until Ctrl-C.
 fn cluster() -> Result<()> {
     let mut cluster = Real::start()?;
-    cluster.apply(
-        "{apiVersion: karpenter.kwok.sh/v1alpha1, kind: KWOKNodeClass, metadata: {name: default}}",
-    )?;
     let kubectl = karpenter_tests::control_plane::program("kubectl")?;
     say(&format!(
         "export KUBECONFIG={}\nalias kubectl={}\nlogs are in {}; Ctrl-C stops and removes everything",
