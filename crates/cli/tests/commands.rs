@@ -207,8 +207,23 @@ fn wrong_use_is_one_clear_line_and_code_two() {
         (&["--enable-profiling=T"], "true or false"),
         (&["--batch-idle-duration=abc"], "--batch-idle-duration"),
         (&["--cluster-name=x"], "--cluster-name"),
-        (&["--kubeconfig=nope.yaml"], "nope.yaml"),
+        (
+            &[
+                "--kubeconfig=nope.yaml",
+                "--metrics-port=0",
+                "--health-probe-port=0",
+            ],
+            "nope.yaml",
+        ),
         (&["--log-output-paths=no/such/folder"], "no/such/folder"),
+        (
+            &["--metrics-port", &port],
+            "choose another with --metrics-port",
+        ),
+        (
+            &["--health-probe-port", &port, "--metrics-port=0"],
+            "choose another with --health-probe-port",
+        ),
     ] {
         let line = [&["-provider=kwok"], line].concat();
         check_controller(&folder, &line, why);

@@ -74,8 +74,8 @@ pub fn connect(config: Config, limits: Limits, metrics: &Metrics) -> Result<Clie
     Ok(Client::new(Layered::new(sending(bare), limits), namespace))
 }
 
-/// A kube client of a real cluster whose requests are counted and nothing else: for the lease, whose renewal must not wait
-/// behind anything else.
+/// A kube client of a real cluster whose requests are counted and nothing else: for the lease, whose
+/// renewal must not wait behind anything else.
 ///
 /// # Errors
 /// As [`connect`].

@@ -38,6 +38,18 @@ pub(super) async fn config(file: Option<&Path>, context: Option<&str>) -> anyhow
     Ok(config)
 }
 
+/// Where the lease is: in the namespace that is asked for, else in the one that the chart says this
+/// runs in, else in that of the service account or of the kubeconfig's context.
+pub(super) fn lease_namespace(asked: &str, config: &Config) -> String {
+    if !asked.is_empty() {
+        return asked.to_owned();
+    }
+    env::var("SYSTEM_NAMESPACE")
+        .ok()
+        .filter(|namespace| !namespace.is_empty())
+        .unwrap_or_else(|| config.default_namespace.clone())
+}
+
 fn is_set(name: &str) -> bool {
     env::var_os(name).is_some_and(|value| !value.is_empty())
 }

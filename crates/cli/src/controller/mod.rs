@@ -9,16 +9,22 @@ mod signal;
 
 use std::{path::PathBuf, sync::Arc};
 
+use anyhow::Context as _;
+use karpenter_cloud::Cloud;
 use karpenter_control::{
     client,
     clock::Clock,
     ctx::{Ctx, Options},
+    health::Check,
+    lease::{Candidate, Standing, Terms},
     metrics::Metrics,
+    serve::{self, MetricsPages, ProbePages},
     workers,
 };
 use karpenter_kwok::{Kwok, KwokOptions};
 use karpenter_plan::InstanceType;
-use tracing::{debug, info, warn};
+use tokio::sync::watch;
+use tracing::{debug, error, info, warn};
 
 use crate::{
     Verdict,
@@ -101,6 +107,10 @@ async fn operate(
     types: Vec<InstanceType>,
 ) -> anyhow::Result<Verdict> {
     let stop = signal::stop()?;
+    let (on_metrics, on_probes) = (
+        serve::listen(settings.metrics_port, "metrics-port").await?,
+        serve::listen(settings.health_probe_port, "health-probe-port").await?,
+    );
     let config = connect::config(
         arguments.kubeconfig.as_deref(),
         arguments.context.as_deref(),
@@ -110,6 +120,13 @@ async fn operate(
     if !settings.cluster_state_observability {
         metrics.disable_cluster_state();
     }
+    let terms = Terms::new(
+        connect::lease_namespace(&settings.leader_election_namespace, &config),
+        settings.leader_election_name,
+        identity()?,
+    );
+    // The lease and the probes have a client of their own: load on the other one must not starve them.
+    let apart = client::plain(config.clone(), &metrics)?;
     let client = client::connect(config, settings.limits, &metrics)?;
     let options = Options {
         seed: u64::from(std::process::id()),
@@ -120,11 +137,67 @@ async fn operate(
         instance_types: types,
         seed: options.seed,
     }));
+    let ctx = Ctx::measured(
+        client,
+        Arc::clone(&cloud) as Arc<dyn Cloud>,
+        Clock::Real,
+        options,
+        Arc::clone(&metrics),
+    );
+    let candidate = settings
+        .leader_election
+        .then(|| Candidate::new(apart.clone(), Clock::Real, terms));
+    let standing = match &candidate {
+        Some(candidate) => candidate.standing(),
+        None => watch::channel(Standing::Leading).1,
+    };
     // Beside the controllers: who has listed the claims a moment later is still in time.
-    let owed = Arc::clone(&cloud);
-    tokio::spawn(async move { owed.resume().await });
-    let ctx = Ctx::measured(client, cloud, Clock::Real, options, metrics);
-    karpenter_control::run(ctx, stop).await;
+    let mut leading = standing.clone();
+    tokio::spawn(async move {
+        let won = leading.wait_for(|standing| *standing == Standing::Leading);
+        if won.await.is_ok() {
+            cloud.resume().await;
+        }
+    });
+    info!(address = %on_metrics.local_addr()?, "serving metrics");
+    info!(address = %on_probes.local_addr()?, "serving probes");
+    let metrics_pages = MetricsPages {
+        metrics,
+        profiling: settings.profiling,
+    };
+    let probe_pages = ProbePages {
+        live: vec![Check::ping("healthz")],
+        ready: vec![
+            Check::manager(Arc::clone(&ctx), standing),
+            Check::crd(apart),
+            Check::ping("readyz"),
+        ],
+    };
+    tokio::spawn(serve::serve(on_metrics, Arc::new(metrics_pages)));
+    tokio::spawn(serve::serve(on_probes, Arc::new(probe_pages)));
+    let ended = if let Some(candidate) = candidate {
+        karpenter_control::run_elected(ctx, candidate, settings.warm_up, stop).await
+    } else {
+        karpenter_control::run(ctx, stop).await;
+        Ok(())
+    };
+    if let Err(lost) = ended {
+        // Somebody else may lead by now; whoever started this process starts it again.
+        error!(error = %lost, "stopped");
+        return Ok(Verdict::No);
+    }
     info!("stopped");
     Ok(Verdict::Yes)
+}
+
+/// Who this process is among the candidates: the host, for people, and something that no other
+/// process has.
+fn identity() -> anyhow::Result<String> {
+    let read = |path: &str| {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+        anyhow::Ok(text.trim().to_owned())
+    };
+    let host = read("/proc/sys/kernel/hostname")?;
+    let unique = read("/proc/sys/kernel/random/uuid")?;
+    Ok(format!("{host}_{unique}"))
 }

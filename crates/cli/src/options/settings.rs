@@ -1,7 +1,5 @@
 //! Everything that an operator may set, with its type and checked.
 
-use std::time::Duration;
-
 use karpenter_control::{
     client::Limits,
     ctx::{self, MinValues, Preferences},
@@ -178,7 +176,7 @@ fn paths(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, time::Duration};
 
     use clap::{Args as _, Command, FromArgMatches as _};
 

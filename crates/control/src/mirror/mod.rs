@@ -301,6 +301,18 @@ impl Mirror {
         self.is_listed() && self.read().has_catalogs()
     }
 
+    /// What is known may be behind: rounds wait until every kind was listed anew.
+    pub fn expect_lists(&self) {
+        let mut state = self.write();
+        state.pools.expect_list();
+        state.claims.expect_list();
+        state.nodes.expect_list();
+        state.pods.expect_list();
+        state.daemons.expect_list();
+        state.budgets.expect_list();
+        state.classes.expect_list();
+    }
+
     /// True once every kind that a round reads was listed. Node classes count as one kind.
     pub fn is_listed(&self) -> bool {
         let state = self.read();

@@ -127,6 +127,11 @@ impl<T: Clone> Objects<T> {
         self.listed
     }
 
+    /// What is known may be behind: it counts as listed again after the next listing.
+    pub(crate) fn expect_list(&mut self) {
+        self.listed = false;
+    }
+
     /// True if this state is newer than what is known, so that it is worth lowering.
     pub(crate) fn is_news(&self, key: &Key, metadata: &ObjectMeta) -> bool {
         let uid = metadata.uid.as_deref().unwrap_or_default();

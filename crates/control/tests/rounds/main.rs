@@ -7,5 +7,7 @@ mod disruption;
 mod launching;
 mod metrics;
 mod mirror;
+mod operation;
+mod probes;
 mod provisioning;
 mod world;
