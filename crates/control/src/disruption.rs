@@ -23,7 +23,7 @@ use karpenter_plan::{
 use kube::{Api, api::ListParams};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::{
     Task,
@@ -46,7 +46,10 @@ const POOL_WINDOW: Duration = Duration::from_mins(1);
 const UNCONSOLIDATABLE_WINDOW: Duration = Duration::from_mins(15);
 
 pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
-    vec![Box::pin(rounds(Arc::clone(ctx)))]
+    let rounds = rounds(Arc::clone(ctx));
+    vec![Box::pin(
+        rounds.instrument(info_span!("round", controller = "disruption")),
+    )]
 }
 
 /// What is remembered between looks.

@@ -27,6 +27,7 @@ pub mod queue;
 mod refresh;
 pub mod serve;
 pub mod status;
+pub mod subject;
 mod termination;
 mod upkeep;
 mod watch;

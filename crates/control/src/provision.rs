@@ -18,7 +18,7 @@ use karpenter_plan::{
     schedule::{self, Plan, Report},
 };
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::{Instrument, info, info_span, warn};
 
 use crate::{
     Task,
@@ -45,7 +45,10 @@ const NO_TYPES_WINDOW: Duration = Duration::from_mins(1);
 
 pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
     subscribe(ctx);
-    vec![Box::pin(rounds(Arc::clone(ctx)))]
+    let rounds = rounds(Arc::clone(ctx));
+    vec![Box::pin(
+        rounds.instrument(info_span!("round", controller = "provisioner")),
+    )]
 }
 
 /// What may need a round.

@@ -25,9 +25,12 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
-use tracing::{debug, warn};
+use tracing::{Instrument, debug, error};
 
-use crate::metrics::{Ending, Metrics};
+use crate::{
+    metrics::{Ending, Metrics},
+    subject::{Runs, Subject},
+};
 
 /// When to look at the object again, after a successful reconcile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -283,12 +286,13 @@ pub async fn run<Key, Reconcile, Answer>(
     queue: Queue<Key>,
     reconcile: Reconcile,
 ) where
-    Key: Ord + Clone + Debug + Send,
+    Key: Ord + Clone + Debug + Send + Subject,
     Reconcile: Fn(Key) -> Answer,
     Answer: Future<Output = Result<Next, Failure>>,
 {
     let clock = metrics.clock();
     let controller = metrics.queue(name, policy.workers);
+    let mut runs = Runs::new(name, clock.now());
     let mut running = FuturesUnordered::new();
     loop {
         let next_due = {
@@ -298,8 +302,17 @@ pub async fn run<Key, Reconcile, Answer>(
                     break;
                 };
                 controller.waited(since);
-                let answer = controller.run(reconcile(key.clone()), ending);
-                running.push(async move { (key, answer.await) });
+                let span = runs.span(&key);
+                let work = span.in_scope(|| reconcile(key.clone()));
+                let answer = controller.run(work, ending);
+                let run = async move {
+                    let result = answer.await;
+                    if let Err(failure) = &result {
+                        tell(failure);
+                    }
+                    (key, result)
+                };
+                running.push(run.instrument(span));
             }
             controller.queued(std::mem::take(&mut state.added), state.ready.len());
             state.timed.first().map(|(at, _)| *at)
@@ -308,25 +321,13 @@ pub async fn run<Key, Reconcile, Answer>(
             biased;
             Some((key, result)) = running.next(), if !running.is_empty() => {
                 let mut state = queue.lock();
-                let next = match result {
-                    Ok(next) => {
-                        state.failures.remove(&key);
-                        next.delay(clock.now())
-                    }
-                    Err(failure) => {
-                        let failures = state.failures.entry(key.clone()).or_insert(0);
-                        *failures = failures.saturating_add(1);
-                        let pause = policy.pause(*failures);
-                        match &failure {
-                            Failure::Conflict(what) => {
-                                debug!(controller = name, ?key, %what, "reconciling again");
-                            }
-                            Failure::Error(error) => {
-                                warn!(controller = name, ?key, %error, "reconcile failed");
-                            }
-                        }
-                        Some(pause)
-                    }
+                let next = if let Ok(next) = result {
+                    state.failures.remove(&key);
+                    next.delay(clock.now())
+                } else {
+                    let failures = state.failures.entry(key.clone()).or_insert(0);
+                    *failures = failures.saturating_add(1);
+                    Some(policy.pause(*failures))
                 };
                 state.finish(key, next.map(|delay| Instant::now() + delay));
             }
@@ -336,6 +337,14 @@ pub async fn run<Key, Reconcile, Answer>(
             () = sleep_until(next_due.unwrap_or_else(Instant::now)),
                 if next_due.is_some() && running.len() < policy.workers => {}
         }
+    }
+}
+
+/// Tells about a failure, within the span of its run.
+fn tell(failure: &Failure) {
+    match failure {
+        Failure::Conflict(what) => debug!(%what, "reconciling again"),
+        Failure::Error(error) => error!(%error, "reconcile failed"),
     }
 }
 

@@ -32,6 +32,9 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// A restart of the API server ends every watch once; what fails more often in a row needs somebody.
+const WORTH_TELLING: u32 = 3;
+
 /// The watches of every kind that is read, in the order in which they start.
 pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
     let mut tasks: Vec<Task> = vec![
@@ -142,7 +145,11 @@ async fn follow<K, Raw>(
                     .saturating_mul(1 << failures.min(8))
                     .min(LONGEST_PAUSE);
                 failures += 1;
-                debug!(kind, %error, "watch failed, trying again");
+                if failures == WORTH_TELLING {
+                    warn!(kind, %error, "watch fails again and again");
+                } else {
+                    debug!(kind, %error, "watch failed, trying again");
+                }
                 tokio::time::sleep(pause).await;
                 continue;
             }

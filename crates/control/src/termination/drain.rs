@@ -15,7 +15,7 @@ use karpenter_api::{
 };
 use karpenter_plan::pod::{DoNotDisrupt, Owner};
 
-use crate::mirror::PodEntry;
+use crate::{mirror::PodEntry, subject::Subject};
 
 /// How far a pod's deletion timestamp must lie in the past before the pod counts as stuck. The
 /// timestamp includes the pod's own grace, so a pod that is merely slow is never stuck.
@@ -36,6 +36,16 @@ pub(crate) struct PodKey {
     pub(crate) name: String,
     /// The pod's uid.
     pub(crate) uid: String,
+}
+
+impl Subject for PodKey {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// The order in which pods leave, first to last.
