@@ -115,7 +115,8 @@ fn kind(controller: &str) -> Option<&'static str> {
 
 /// A number in the form of a random UUID.
 fn identifier(salt: u64, count: u64) -> String {
-    let (high, low) = (mixed(salt ^ count), mixed(salt.wrapping_add(count)));
+    let high = mixed(salt ^ count);
+    let low = mixed(high ^ salt.rotate_left(32));
     format!(
         "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
         high >> 32,
@@ -150,6 +151,7 @@ mod tests {
                     let id = identifier(runs.salt, count);
                     let lengths: Vec<usize> = id.split('-').map(str::len).collect();
                     assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");
+                    assert_ne!(id[..8], id[28..], "two halves, not one twice: {id}");
                     assert!(seen.insert(id));
                 }
             }
