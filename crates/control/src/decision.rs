@@ -1,8 +1,12 @@
-//! What was decided, as values for people who watch: `karpenter local` prints them.
+//! What was decided, as values for whoever watches from inside the process.
 //!
-//! Nobody has to listen. The log is bounded; a slow listener misses the oldest lines.
+//! Nobody has to listen, and without a listener nothing is kept. What is kept is bounded; a slow
+//! listener misses the oldest.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use tokio::sync::broadcast;
 
@@ -101,28 +105,29 @@ impl fmt::Display for Decision {
     }
 }
 
-/// Where decisions are told.
-#[derive(Clone, Debug)]
+/// Where decisions are told. Clones tell the same listeners.
+#[derive(Clone, Debug, Default)]
 pub struct Decisions {
-    sender: broadcast::Sender<Decision>,
+    /// Made for the first listener: its buffer is not small, and most processes have none.
+    sender: Arc<OnceLock<broadcast::Sender<Decision>>>,
 }
 
-impl Default for Decisions {
-    fn default() -> Self {
-        Self {
-            sender: broadcast::channel(4096).0,
-        }
-    }
-}
+/// Decisions that a slow listener may lag behind.
+const KEPT: usize = 4096;
 
 impl Decisions {
     /// Tells a decision to whoever listens.
     pub fn tell(&self, decision: Decision) {
-        let _ = self.sender.send(decision);
+        if let Some(sender) = self.sender.get() {
+            // Listeners that have gone miss nothing.
+            let _ = sender.send(decision);
+        }
     }
 
     /// Listens from here on.
     pub fn listen(&self) -> broadcast::Receiver<Decision> {
-        self.sender.subscribe()
+        self.sender
+            .get_or_init(|| broadcast::channel(KEPT).0)
+            .subscribe()
     }
 }

@@ -42,9 +42,14 @@ pub(crate) struct Arguments {
     /// What makes machines. This build has kwok: nodes without machines.
     #[arg(long, value_enum, default_value = "aws")]
     provider: Provider,
-    /// With kwok: instance types in its JSON, instead of the built-in ones
-    /// [INSTANCE_TYPES_FILE_PATH].
-    #[arg(long, alias = "instance-types", value_name = "FILE")]
+    // An attribute, because rustdoc would take the brackets for a link.
+    #[arg(
+        long,
+        alias = "instance-types",
+        value_name = "FILE",
+        help = "With kwok: instance types in its JSON, instead of the built-in ones \
+                [INSTANCE_TYPES_FILE_PATH]"
+    )]
     instance_types_file_path: Option<String>,
     /// The kubeconfig; by default KUBECONFIG, the cluster that this runs in, or ~/.kube/config.
     #[arg(long, value_name = "PATH")]

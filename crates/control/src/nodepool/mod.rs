@@ -210,34 +210,32 @@ fn label_rules(ctx: &Ctx) -> WellKnown {
 /// What the pool has: launched claims with their nodes, and nodes under its label without a claim.
 fn count(ctx: &Ctx, pool: &NodePool, claims: &[Arc<NodeClaim>]) -> Totals {
     let name = pool.metadata.name.as_deref().unwrap_or_default();
-    let nodes: Vec<Arc<Node>> = ctx.mirror.all::<Node>();
-    let by_id: BTreeMap<&str, &Node> = nodes
+    let launched: Vec<(&NodeClaim, &str, Option<Arc<Node>>)> = claims
         .iter()
-        .filter_map(|node| Some((node.spec.provider_id.as_deref()?, &**node)))
+        .filter_map(|claim| {
+            let status = claim.status.as_ref()?;
+            let id = status.provider_id.as_deref().filter(|id| !id.is_empty())?;
+            let node = ctx.mirror.nodes_with_provider_id(id).into_iter().next();
+            Some((&**claim, id, node))
+        })
         .collect();
-    let mut known: BTreeSet<&str> = BTreeSet::new();
-    let mut machines = Vec::new();
-    for claim in claims {
-        let id = claim
-            .status
-            .as_ref()
-            .and_then(|status| status.provider_id.as_deref());
-        let Some(id) = id.filter(|id| !id.is_empty()) else {
-            continue;
-        };
-        known.insert(id);
-        let node = by_id.get(id).copied();
+    let known: BTreeSet<&str> = launched.iter().map(|(_, id, _)| *id).collect();
+    let mut machines: Vec<Machine<'_>> = Vec::new();
+    for (claim, _, node) in &launched {
         let uid = claim.metadata.uid.as_deref().unwrap_or_default();
-        let node_leaving = node.is_some_and(|node| node.metadata.deletion_timestamp.is_some());
+        let node_leaving = node
+            .as_ref()
+            .is_some_and(|node| node.metadata.deletion_timestamp.is_some());
         machines.push(Machine {
             claim: Some(claim),
-            node,
+            node: node.as_deref(),
             leaving: claim.metadata.deletion_timestamp.is_some()
                 || node_leaving
                 || ctx.mirror.is_marked(uid),
             initialized: conditions::is_true(claim.conditions(), INITIALIZED),
         });
     }
+    let nodes: Vec<Arc<Node>> = ctx.mirror.all::<Node>();
     for node in &nodes {
         let id = node.spec.provider_id.as_deref().unwrap_or_default();
         let ours = pool_of(node.metadata.labels.as_ref()).is_some_and(|pool| pool == name);
