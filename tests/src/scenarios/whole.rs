@@ -1,8 +1,12 @@
 //! What must be so in the end, by the API's own lists: nothing is half there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
+use karpenter_api::NodeClaim;
 use kube::{
     Api, Client, ResourceExt,
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
@@ -46,9 +50,19 @@ fn text<'a>(object: &'a DynamicObject, pointer: &str) -> &'a str {
         .unwrap_or_default()
 }
 
+/// How long something that is on its way out may still take: an object goes a moment after the last
+/// one that kept it.
+const FAREWELL: Duration = Duration::from_secs(30);
+
 /// Fails unless so many pods run, all of them on nodes that have a claim each, every claim has its
 /// node, and nothing is on its way out. Returns the counts.
-pub(super) fn whole(cluster: &impl Cluster, pods: usize) -> Result<String> {
+pub(super) fn whole(cluster: &mut impl Cluster, pods: usize) -> Result<String> {
+    let stays = |claim: &NodeClaim| claim.metadata.deletion_timestamp.is_none();
+    cluster.until("nothing is on its way out", FAREWELL, |state| {
+        state.claims.iter().all(stays)
+            && state.nodes.iter().all(|node| !node.deleting)
+            && state.pods.iter().all(|pod| !pod.deleting)
+    })?;
     let claims = list(cluster, "nodeclaim")?;
     let nodes = list(cluster, "node")?;
     let running = list(cluster, "pod")?;
