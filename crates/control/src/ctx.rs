@@ -133,7 +133,7 @@ impl Default for Options {
 
 impl Options {
     /// What the core is asked with in a round of scheduling; rounds differ by seed only.
-    pub(crate) fn scheduling(&self, round: u64) -> schedule::Options {
+    pub fn scheduling(&self, round: u64) -> schedule::Options {
         schedule::Options {
             seed: self.seed.wrapping_add(round),
             min_values: match self.min_values {

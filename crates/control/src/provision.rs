@@ -67,23 +67,14 @@ fn subscribe(ctx: &Arc<Ctx>) {
     });
     // The scheduler spreads pods otherwise than planned: once the first pods have taken the places
     // that were promised on existing nodes, those left over need another look.
-    let (batcher, mirror, status) = (
-        ctx.batcher.clone(),
-        Arc::downgrade(&ctx.mirror),
-        ctx.status.clone(),
-    );
+    let (wake, status) = (wake_if_pods_wait(ctx), ctx.status.clone());
     ctx.mirror.subscribe::<Pod>(move |change| {
         let (Some(old), Some(new)) = (&change.old, &change.new) else {
             return;
         };
         let arrives = old.node.is_none() && new.node.is_some();
-        if arrives
-            && status.has_promised()
-            && mirror
-                .upgrade()
-                .is_some_and(|mirror| mirror.has_waiting_pods())
-        {
-            batcher.trigger(&format!("bound/{}", new.uid));
+        if arrives && status.has_promised() {
+            wake("bound", &new.uid);
         }
     });
     let batcher = ctx.batcher.clone();
@@ -104,7 +95,7 @@ fn subscribe(ctx: &Arc<Ctx>) {
         }
     });
     // A claim that goes leaves its pods without a place; a pool that comes may offer one.
-    let (batcher, mirror) = (ctx.batcher.clone(), Arc::downgrade(&ctx.mirror));
+    let wake = wake_if_pods_wait(ctx);
     ctx.mirror.subscribe::<NodeClaim>(move |change| {
         let is_going = |claim: &Arc<NodeClaim>| claim.metadata.deletion_timestamp.is_some();
         // One that never had a machine goes because there was none to be had: its pods wait for the
@@ -118,41 +109,42 @@ fn subscribe(ctx: &Arc<Ctx>) {
                 .old
                 .as_ref()
                 .is_some_and(|old| !is_going(old) && had_machine(old));
-        if goes
-            && mirror
-                .upgrade()
-                .is_some_and(|mirror| mirror.has_waiting_pods())
-        {
-            batcher.trigger(&format!("nodeclaim/{}", change.key.name));
+        if goes {
+            wake("nodeclaim", &change.key.name);
         }
     });
     // From when a claim is ready for pods, nothing is held for those that it was made for: whoever
     // finds the place taken by another must not wait for the next look.
-    let (batcher, mirror) = (ctx.batcher.clone(), Arc::downgrade(&ctx.mirror));
+    let wake = wake_if_pods_wait(ctx);
     ctx.mirror.subscribe::<NodeClaim>(move |change| {
         let is_ready = |claim: &Arc<NodeClaim>| is_initialized(claim);
         let becomes_ready = change.new.as_ref().is_some_and(is_ready)
             && change.old.as_ref().is_some_and(|old| !is_ready(old));
-        if becomes_ready
-            && mirror
-                .upgrade()
-                .is_some_and(|mirror| mirror.has_waiting_pods())
-        {
-            batcher.trigger(&format!("initialized/{}", change.key.name));
+        if becomes_ready {
+            wake("initialized", &change.key.name);
         }
     });
-    let (batcher, mirror) = (ctx.batcher.clone(), Arc::downgrade(&ctx.mirror));
+    let wake = wake_if_pods_wait(ctx);
     ctx.mirror.subscribe::<NodePool>(move |change| {
         let essence = |pool: &Arc<NodePool>| (pool.metadata.generation, is_ready(pool));
         let is_news = change.old.as_ref().map(essence) != change.new.as_ref().map(essence);
-        if is_news
-            && mirror
-                .upgrade()
-                .is_some_and(|mirror| mirror.has_waiting_pods())
-        {
-            batcher.trigger(&format!("nodepool/{}", change.key.name));
+        if is_news {
+            wake("nodepool", &change.key.name);
         }
     });
+}
+
+/// Triggers a round for what happened to something, if a pod waits that it could help.
+fn wake_if_pods_wait(ctx: &Ctx) -> impl Fn(&str, &str) + Send + Sync + 'static {
+    let (batcher, mirror) = (ctx.batcher.clone(), Arc::downgrade(&ctx.mirror));
+    move |what, name| {
+        let waits = mirror
+            .upgrade()
+            .is_some_and(|mirror| mirror.has_waiting_pods());
+        if waits {
+            batcher.trigger(&format!("{what}/{name}"));
+        }
+    }
 }
 
 fn is_ready(pool: &NodePool) -> bool {

@@ -12,7 +12,7 @@ mod rules;
 pub mod taints;
 
 pub use rules::{
-    Provider, Restriction, WellKnown, is_well_known, known_values, normalize, restricted,
+    CORE, Provider, Restriction, WellKnown, is_well_known, known_values, normalize, restricted,
 };
 
 /// The pool that owns a node.

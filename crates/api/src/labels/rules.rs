@@ -44,7 +44,7 @@ impl Provider {
 }
 
 /// Well-known labels whatever the provider.
-const CORE: [&str; 8] = [
+pub const CORE: [&str; 8] = [
     NODEPOOL,
     CAPACITY_TYPE,
     ZONE,

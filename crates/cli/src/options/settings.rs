@@ -5,7 +5,7 @@ use karpenter_control::{
     ctx::{self, MinValues, Preferences},
     gates::FeatureGates,
 };
-use karpenter_plan::{Options, schedule::MinValuesPolicy};
+use karpenter_plan::Options;
 
 use super::values::Values;
 
@@ -45,14 +45,7 @@ impl Policies {
 
     /// For a question that is answered once.
     pub(crate) fn plan(&self) -> Options {
-        Options {
-            ignore_preferences: self.preferences == Preferences::Ignore,
-            min_values: match self.min_values {
-                MinValues::Strict => MinValuesPolicy::Strict,
-                MinValues::BestEffort => MinValuesPolicy::BestEffort,
-            },
-            ..Options::default()
-        }
+        self.controller().scheduling(0)
     }
 
     /// For controllers that run.
@@ -77,10 +70,6 @@ pub(crate) enum LogLevel {
 
 /// Everything that `karpenter controller` may be told, but for the provider and the kubeconfig.
 #[derive(Clone, Debug)]
-#[allow(
-    dead_code,
-    reason = "what serves and elects reads the rest, and follows"
-)]
 pub(crate) struct Settings {
     /// What the controllers go by.
     pub(crate) options: ctx::Options,

@@ -11,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use karpenter_api::{
     Quantity, ResourceList,
-    labels::{ARCH, CAPACITY_TYPE, INSTANCE_TYPE, NODEPOOL, OS, REGION, WINDOWS_BUILD, ZONE},
+    labels::{CORE, NODEPOOL},
     objects::Node,
 };
 use karpenter_plan::{Resources, Vocabulary};
@@ -22,18 +22,6 @@ use super::{
     seconds_since,
 };
 use crate::mirror::{Mirror, PodEntry};
-
-/// Labels that are well known whatever the provider.
-const CORE: [&str; 8] = [
-    NODEPOOL,
-    CAPACITY_TYPE,
-    ZONE,
-    REGION,
-    INSTANCE_TYPE,
-    ARCH,
-    OS,
-    WINDOWS_BUILD,
-];
 
 /// Name and help of the families with one series per node and resource, in the order of
 /// [`Usage::amounts`].
