@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt};
 use karpenter_api::{
     NodeClaim, NodePool,
     labels::NODEPOOL,
-    objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
+    objects::{DaemonSet, Namespace, Node, Pod, PodDisruptionBudget},
 };
 use karpenter_cloud::NodeClassKind;
 use kube::{
@@ -43,6 +43,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
         Box::pin(built_in::<Node>(Arc::clone(ctx))),
         Box::pin(built_in::<DaemonSet>(Arc::clone(ctx))),
         Box::pin(built_in::<PodDisruptionBudget>(Arc::clone(ctx))),
+        Box::pin(built_in::<Namespace>(Arc::clone(ctx))),
     ];
     for kind in ctx.cloud.node_class_kinds() {
         tasks.push(Box::pin(node_classes(Arc::clone(ctx), *kind)));

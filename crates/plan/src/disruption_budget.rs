@@ -1,47 +1,8 @@
 //! A PodDisruptionBudget lowered.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::sync::Arc;
 
-use crate::labels::Labels;
-
-/// One condition of a label selector.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SelectorTerm {
-    /// The key.
-    pub key: Arc<str>,
-    /// The relation; comparisons do not occur in label selectors and match nothing.
-    pub operator: crate::requirement::Operator,
-    /// The values.
-    pub values: Vec<Arc<str>>,
-}
-
-/// A label selector. No selector at all selects nothing; an empty one selects everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selector {
-    /// All must hold; `None` selects nothing.
-    pub terms: Option<Vec<SelectorTerm>>,
-}
-
-impl Selector {
-    /// True when the labels are selected.
-    pub fn selects(&self, labels: &Labels) -> bool {
-        use crate::requirement::Operator;
-        let Some(terms) = &self.terms else {
-            return false;
-        };
-        terms.iter().all(|term| {
-            let value = labels.get(&term.key);
-            let listed = value.is_some_and(|value| term.values.contains(value));
-            match term.operator {
-                Operator::In => listed,
-                Operator::NotIn => !listed,
-                Operator::Exists => value.is_some(),
-                Operator::DoesNotExist => value.is_none(),
-                Operator::Gt | Operator::Lt | Operator::Gte | Operator::Lte => false,
-            }
-        })
-    }
-}
+use crate::selector::Selector;
 
 /// A bound of a budget as it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,9 +45,14 @@ impl Labels {
         self.0.is_empty()
     }
 
+    /// How many values share the allocation.
+    pub fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// True when only one holder of the allocation is left.
     pub fn is_unshared(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
+        self.holders() == 1
     }
 }
 

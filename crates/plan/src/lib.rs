@@ -22,8 +22,10 @@ pub mod pool;
 pub mod price;
 pub mod requirement;
 pub mod resources;
+pub mod selector;
 pub mod snapshot;
 pub mod taint;
+pub mod topology;
 pub mod vocabulary;
 
 pub mod lower;

@@ -13,7 +13,8 @@ use crate::{
     requirement::Requirements,
     resources::Resources,
     taint::Toleration,
-    vocabulary::{KeyId, ShapeId},
+    topology::Topology,
+    vocabulary::{KeyId, ShapeId, SubjectId},
 };
 
 /// `namespace/name`, which names a pod to people and to the mirror.
@@ -90,12 +91,6 @@ impl HostPort {
 /// What this release cannot place yet; refused rather than placed wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unsupported {
-    /// A topology spread that must be kept.
-    TopologySpread,
-    /// A required pod affinity.
-    PodAffinity,
-    /// A required pod anti-affinity.
-    PodAntiAffinity,
     /// A persistent volume.
     Volume,
     /// A dynamic resource claim.
@@ -106,9 +101,6 @@ impl Unsupported {
     /// What is not supported, for people.
     pub fn describe(self) -> &'static str {
         match self {
-            Self::TopologySpread => "topology spread constraints (DoNotSchedule)",
-            Self::PodAffinity => "required pod affinity",
-            Self::PodAntiAffinity => "required pod anti-affinity",
             Self::Volume => "persistent volume claims",
             Self::ResourceClaim => "resource claims",
         }
@@ -134,6 +126,11 @@ pub struct Shape {
     /// term, then the last one with each lighter term. When there are any, only the last alternative is
     /// tried after them, because upstream gives up alternatives before preferences.
     pub preferred: Vec<Requirements>,
+    /// Each alternative with the heaviest preference, then the last alternative with each lighter one, by
+    /// index into `preferred`; nothing where they exclude each other.
+    pub preference_steps: Vec<Option<u16>>,
+    /// Rules between pods.
+    pub topology: Topology,
     /// Tolerations.
     pub tolerations: Vec<Toleration>,
     /// Host ports.
@@ -142,13 +139,25 @@ pub struct Shape {
     pub contradiction: Option<KeyId>,
     /// What cannot be placed yet.
     pub unsupported: Option<Unsupported>,
-    /// Preferences that always end in being dropped, as texts for the report.
-    pub relaxed: Vec<Box<str>>,
     /// Why the pod is not scheduled at all.
     pub ignored: Option<Ignored>,
 }
 
 impl Shape {
+    /// States rules between pods.
+    pub fn has_rules(&self) -> bool {
+        self.topology != Topology::default()
+    }
+
+    /// Wishes more than it requires.
+    pub fn has_preferences(&self) -> bool {
+        let topology = &self.topology;
+        !self.preference_steps.is_empty()
+            || !topology.preferred_affinity.is_empty()
+            || !topology.preferred_anti_affinity.is_empty()
+            || topology.spreads.iter().any(|spread| !spread.is_hard)
+    }
+
     /// True for a DaemonSet's pod that will never run: it excludes itself, or waits for a dynamic
     /// resource, which are not looked at yet.
     pub fn never_comes(&self) -> bool {
@@ -165,8 +174,10 @@ pub struct Pod {
     pub name: Arc<str>,
     /// The uid.
     pub uid: Arc<str>,
-    /// Labels, which selectors of budgets need.
+    /// Labels, which selectors need.
     pub labels: Labels,
+    /// Equal ids mean equal namespace and labels.
+    pub subject_id: SubjectId,
     /// When it was created.
     pub created: Timestamp,
     /// When its node took it in.

@@ -20,6 +20,7 @@ use crate::{
     requirement::Undefined,
     resources::{ResourceId, Resources},
     taint::tolerates,
+    topology::Namespace,
     vocabulary::{DaemonId, Id, IdVec, NodeId, PodId, PoolId, Vocabulary},
 };
 
@@ -50,6 +51,8 @@ pub struct Parts {
     pub daemons: Vec<Arc<Daemon>>,
     /// All PodDisruptionBudgets.
     pub budgets: Vec<Arc<DisruptionBudget>>,
+    /// All namespaces, for rules that select them by their labels.
+    pub namespaces: Vec<Arc<Namespace>>,
     /// What could not be lowered.
     pub set_aside: Vec<Problem>,
 }
@@ -98,6 +101,11 @@ pub struct Snapshot {
     pub daemons: IdVec<DaemonId, Arc<Daemon>>,
     /// PodDisruptionBudgets in order of namespace and name.
     pub budgets: Vec<Arc<DisruptionBudget>>,
+    /// Namespaces in name order.
+    pub namespaces: Vec<Arc<Namespace>>,
+    /// Pods that have not ended and must not be near certain others, with the node each is bound to or
+    /// expected on.
+    pub anti_affine: Vec<(PodId, NodeId)>,
     /// What could not be lowered.
     pub set_aside: Vec<Problem>,
 }
@@ -158,6 +166,7 @@ impl Snapshot {
             mut pods,
             mut daemons,
             mut budgets,
+            mut namespaces,
             set_aside,
         } = parts;
         pools.sort_by(|a, b| a.pool.name.cmp(&b.pool.name));
@@ -165,6 +174,7 @@ impl Snapshot {
         pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         daemons.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         budgets.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        namespaces.sort_by(|a, b| a.name.cmp(&b.name));
         let mut snapshot = Self {
             now,
             vocabulary,
@@ -176,6 +186,8 @@ impl Snapshot {
             pods: pods.into_iter().collect(),
             daemons: daemons.into_iter().collect(),
             budgets,
+            namespaces,
+            anti_affine: Vec::new(),
             set_aside,
         };
         snapshot.join();
@@ -228,6 +240,9 @@ impl Snapshot {
             for pod in prebound {
                 // The mirror may be late: a pod that is bound counts where it is.
                 if self.bound[pod].is_none() && !self.pods[pod].is_terminal() {
+                    if !self.pods[pod].shape.topology.anti_affinity.is_empty() {
+                        self.anti_affine.push((pod, id));
+                    }
                     place.used.add(&self.pods[pod].requests);
                     place.prebound.push(pod);
                 }
@@ -256,6 +271,9 @@ impl Snapshot {
             self.bound[id] = Some(node);
             if pod.is_terminal() {
                 continue;
+            }
+            if !pod.shape.topology.anti_affinity.is_empty() {
+                self.anti_affine.push((id, node));
             }
             let place = &mut self.places[node];
             place.pods.push(id);

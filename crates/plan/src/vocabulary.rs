@@ -67,6 +67,9 @@ ids! {
     OfferingId(u32);
     /// A constraint shape: equal ids mean equal constraints, within one [`Lowering`](crate::Lowering).
     ShapeId(u32);
+    /// What selectors see of a pod: equal ids mean equal namespace and labels, within one
+    /// [`Lowering`](crate::Lowering).
+    SubjectId(u32);
 }
 
 /// A vector indexed by one kind of id.

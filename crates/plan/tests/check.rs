@@ -80,16 +80,21 @@ fn world(seed: u64) -> Objects {
         node("going").marked(),
     ];
     objects.pods = vec![
-        pod("settled-a").on("existing-a").request("cpu", "500m").host_port(7000),
+        pod("settled-a")
+            .on("existing-a")
+            .request("cpu", "500m")
+            .host_port(7000),
         pod("settled-b").on("existing-b").request("cpu", "500m"),
         pod("moving").on("going").request("cpu", "250m"),
-        pod("stuck").on("going").annotation("karpenter.sh/do-not-disrupt", "true"),
-        pod("daemon").on("existing-a").owner("DaemonSet").request("cpu", "40m"),
+        pod("stuck")
+            .on("going")
+            .annotation("karpenter.sh/do-not-disrupt", "true"),
+        pod("daemon")
+            .on("existing-a")
+            .owner("DaemonSet")
+            .request("cpu", "40m"),
         pod("impossible").request("cpu", "900"),
-        pod("unsupported").spec("topologySpreadConstraints", json!([{
-            "maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone",
-            "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "x"}},
-        }])),
+        pod("unsupported").spec("resourceClaims", json!([{"name": "gpu"}])),
         pod("ignored").selector("kubernetes.io/hostname", "existing-a"),
         pod("special").tolerating("special").request("cpu", "1"),
         pod("limited-0")
@@ -100,7 +105,10 @@ fn world(seed: u64) -> Objects {
             .tolerating("plain")
             .request("cpu", "3500m")
             .request("memory", "14Gi")
-            .spec("affinity", required(&[("karpenter.sh/nodepool", json!(["plain", "rich"]))])),
+            .spec(
+                "affinity",
+                required(&[("karpenter.sh/nodepool", json!(["plain", "rich"]))]),
+            ),
     ];
     for index in 0..(8 + random.below(8)) {
         let mut pod = pod(&format!("pod-{index:02}"))

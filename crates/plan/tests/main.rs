@@ -8,4 +8,5 @@ mod fixtures;
 mod properties;
 mod requirement;
 mod scheduling;
+mod topology;
 mod world;

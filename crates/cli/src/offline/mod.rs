@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use karpenter_api::{
     NodeClaim, NodePool,
-    objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
+    objects::{DaemonSet, Namespace, Node, Pod, PodDisruptionBudget},
 };
 use karpenter_cloud::Cloud as _;
 use karpenter_control::mirror::{Mirror, Mirrored};
@@ -269,6 +269,7 @@ fn freeze(mut admitted: Admitted, types: Vec<InstanceType>, gate: &Gate, now: Ti
         take("policy/v1", "PodDisruptionBudget"),
         &mut refused,
     );
+    apply::<Namespace>(&mirror, take("v1", "Namespace"), &mut refused);
     apply::<Pod>(&mirror, take("v1", "Pod"), &mut refused);
     World {
         snapshot: mirror.snapshot(now),

@@ -12,11 +12,11 @@ use std::{
 use jiff::Timestamp;
 use karpenter_api::{
     NodeClaim, NodePool, labels,
-    objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
+    objects::{DaemonSet, Namespace, Node, Pod, PodDisruptionBudget},
 };
 use karpenter_plan::{
     Catalog, CatalogFeed, Daemon, DisruptionBudget, Lowering, NodeInput, Parts, Pool, PoolPart,
-    Problem, Snapshot, node, pod::PodKey,
+    Problem, Snapshot, node, pod::PodKey, topology,
 };
 
 use super::{Key, NodeClass, objects::Objects, state::State};
@@ -57,6 +57,7 @@ pub(crate) struct Cache {
     nodes: BTreeMap<Key, Lowered<NodeSource, node::Node>>,
     daemons: BTreeMap<Key, Lowered<DaemonSource, Daemon>>,
     budgets: BTreeMap<Key, Lowered<Arc<PodDisruptionBudget>, DisruptionBudget>>,
+    namespaces: BTreeMap<Key, Lowered<Arc<Namespace>, topology::Namespace>>,
     catalogs: BTreeMap<u64, Arc<Catalog>>,
     last: Option<(u64, Arc<Snapshot>)>,
 }
@@ -134,6 +135,7 @@ impl State {
             lowering,
             daemons,
             budgets,
+            namespaces,
             pods,
             feeds,
             daemon_pods,
@@ -176,6 +178,13 @@ impl State {
             |budget| lowering.budget(budget),
             &mut problems,
         );
+        let namespaces = lower_all(
+            &mut cache.namespaces,
+            keyed(namespaces),
+            Arc::ptr_eq,
+            |namespace| Ok(lowering.namespace(namespace)),
+            &mut problems,
+        );
         let pools = pools_lowered
             .into_iter()
             .map(|pool| {
@@ -199,6 +208,7 @@ impl State {
             pods: pods.values().map(|pod| Arc::clone(&pod.lowered)).collect(),
             daemons,
             budgets,
+            namespaces,
             set_aside: problems,
         };
         Snapshot::freeze(now, parts)

@@ -7,7 +7,7 @@ use std::{fmt::Debug, sync::Arc};
 
 use karpenter_api::{
     Condition, NodeClaim, NodePool,
-    objects::{DaemonSet, Node, Pod, PodDisruptionBudget, pod::PodCondition},
+    objects::{DaemonSet, Namespace, Node, Pod, PodDisruptionBudget, pod::PodCondition},
 };
 use karpenter_plan::{self as plan, pod::Owner};
 use kube::{
@@ -156,12 +156,14 @@ kept_whole!(NodeClaim { spec, status }, claims, claim_changed);
 kept_whole!(Node { spec, status }, nodes, node_changed);
 kept_whole!(DaemonSet { spec }, daemons, daemon_changed);
 kept_whole!(PodDisruptionBudget { spec, status }, budgets, |_, _| {});
+kept_whole!(Namespace {}, namespaces, |_, _| {});
 written!(NodePool, cluster);
 written!(NodeClaim, cluster);
 written!(Node, cluster);
 written!(Pod, namespaced);
 written!(DaemonSet, namespaced);
 written!(PodDisruptionBudget, namespaced);
+written!(Namespace, cluster);
 
 /// What is kept of a pod: enough to know where it is, whose it is and what changed.
 #[derive(Clone, Debug)]

@@ -310,6 +310,7 @@ impl Mirror {
         state.pods.expect_list();
         state.daemons.expect_list();
         state.budgets.expect_list();
+        state.namespaces.expect_list();
         state.classes.expect_list();
     }
 
@@ -322,6 +323,7 @@ impl Mirror {
             && state.pods.is_listed()
             && state.daemons.is_listed()
             && state.budgets.is_listed()
+            && state.namespaces.is_listed()
             && state.classes.is_listed()
     }
 

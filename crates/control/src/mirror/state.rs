@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use karpenter_api::{
     NodeClaim, NodePool,
-    objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
+    objects::{DaemonSet, Namespace, Node, Pod, PodDisruptionBudget},
 };
 use karpenter_plan::{CatalogFeed, Lowering};
 
@@ -53,6 +53,7 @@ pub struct AllSubscribers {
     pub(super) pods: Subscribers<Arc<PodEntry>>,
     pub(super) daemons: Subscribers<Arc<DaemonSet>>,
     pub(super) budgets: Subscribers<Arc<PodDisruptionBudget>>,
+    pub(super) namespaces: Subscribers<Arc<Namespace>>,
     pub(super) classes: Subscribers<Arc<NodeClass>>,
 }
 
@@ -65,6 +66,7 @@ pub struct State {
     pub(super) pods: Objects<Arc<PodEntry>>,
     pub(super) daemons: Objects<Arc<DaemonSet>>,
     pub(super) budgets: Objects<Arc<PodDisruptionBudget>>,
+    pub(super) namespaces: Objects<Arc<Namespace>>,
     pub(super) classes: Objects<Arc<NodeClass>>,
     /// What could not be decoded, by kind and key: the pool it belongs to, and why.
     pub(super) aside: BTreeMap<(&'static str, Key), (Option<String>, String)>,

@@ -7,7 +7,7 @@ use fixedbitset::FixedBitSet;
 use crate::{
     requirement::{Requirement, Requirements},
     resources::{ResourceId, Resources},
-    vocabulary::{KeyId, Vocabulary},
+    vocabulary::{KeyId, ValueId, Vocabulary},
 };
 
 /// Which entries require what of one key.
@@ -68,6 +68,14 @@ impl KeyMasks {
             }
         }
         keys
+    }
+
+    /// Values that some entry lists, each as often as it is listed.
+    pub(super) fn listed(&self) -> impl Iterator<Item = ValueId> + '_ {
+        self.groups
+            .iter()
+            .filter(|(requirement, _)| !requirement.is_complement())
+            .flat_map(|(requirement, _)| requirement.values().iter().copied())
     }
 
     /// Entries that do not mention the key or agree with the requirement.

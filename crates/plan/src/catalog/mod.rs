@@ -270,6 +270,14 @@ impl Catalog {
             .min_by_key(|&id| self.offerings[id].price)
     }
 
+    /// Values of a key that some type lists.
+    pub(crate) fn values(&self, key: KeyId) -> impl Iterator<Item = ValueId> + '_ {
+        self.type_keys
+            .get(&key)
+            .into_iter()
+            .flat_map(KeyMasks::listed)
+    }
+
     /// Slots whose type does not contradict the requirements.
     pub(crate) fn slots_meeting(
         &self,

@@ -213,7 +213,7 @@ impl Judge<'_> {
             &self.snapshot.pools[self.claim.pool],
         );
         let mut violations = Vec::new();
-        if !tolerates(pod, &pool.taints, self.report.relaxed.contains(&id)) {
+        if !tolerates(pod, &pool.taints, self.report.step(id).is_some()) {
             violations.push(Violation::ClaimTaint(self.index, id));
         }
         let alternatives: Vec<Terms> = pod

@@ -45,7 +45,7 @@ pub(super) fn violations(view: &View<'_>, plan: &Plan, report: &Report) -> Vec<V
             if node.marked || view.gone.contains(id) {
                 violations.push(Violation::NodeGoing(pod, id));
             }
-            if !tolerates(lowered, &node.taints, report.relaxed.contains(&pod)) {
+            if !tolerates(lowered, &node.taints, report.step(pod).is_some()) {
                 violations.push(Violation::NodeTaint(pod, id));
             }
             let is_met = lowered.shape.alternatives.iter().any(|wanted| {

@@ -86,7 +86,12 @@ fn weight_violation(
 ) -> Option<Violation> {
     let pod = &*snapshot.pods[*claim.pods.first()?];
     // A preference that only a lighter pool meets beats the order of weights.
-    if !pod.shape.preferred.is_empty() {
+    if pod.shape.has_preferences() {
+        return None;
+    }
+    // Nor is it said here what other pods leave of a pool.
+    let is_alone = |other: &crate::Pod| !other.shape.has_rules();
+    if !snapshot.pods.values().all(|other| is_alone(other)) {
         return None;
     }
     let rank = |id: PoolId| (snapshot.pools[id].weight, snapshot.pools[id].name.clone());

@@ -7,7 +7,8 @@
 //!
 //! It judges what is *wrong*, not what is *worse*: a plan that wastes money passes, one that breaks a
 //! promise does not. `accounts` sees that every pod is spoken for once, `existing` and `claims`
-//! that each place really takes its pods, `limits` that pools keep within their bounds. `terms`
+//! that each place really takes its pods, `limits` that pools keep within their bounds, `neighbors`
+//! that rules between pods hold in the end. `terms`
 //! and `daemons` are the judge's own reading of labels and DaemonSets.
 
 use alloc::vec::Vec;
@@ -20,6 +21,7 @@ mod claims;
 mod daemons;
 mod existing;
 mod limits;
+mod neighbors;
 mod terms;
 mod violation;
 
@@ -53,6 +55,7 @@ pub fn check_view(view: &View<'_>, plan: &Plan, report: &Report) -> Result<(), V
         let kinds = Kinds::new(view.base);
         violations.extend(claims::violations(view, plan, report, &kinds));
         violations.extend(limits::violations(view, plan, &kinds));
+        violations.extend(neighbors::violations(view, plan));
     }
     if violations.is_empty() {
         Ok(())

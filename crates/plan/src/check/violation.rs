@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use crate::resources::ResourceId;
-use crate::vocabulary::{NodeId, PodId, PoolId, TypeId};
+use crate::vocabulary::{KeyId, NodeId, PodId, PoolId, TypeId};
 
 /// One promise that a plan breaks. Claims are named by their index in the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,13 @@ pub enum Violation {
     NodePorts(PodId, NodeId),
     /// A node has less than is asked of it.
     NodeCapacity(NodeId, ResourceId),
+
+    /// Two pods share a domain that the first does not want to share.
+    TooNear(PodId, PodId, KeyId),
+    /// A pod is in a domain without any pod that it must be near.
+    NotNear(PodId, KeyId),
+    /// A pod's domain has more pods than the least filled one and the skew allow.
+    TooFarAhead(PodId, KeyId),
 
     /// A claim for a pool that may not get one.
     ClaimPool(usize, PoolId),
@@ -90,6 +97,24 @@ impl fmt::Display for Violation {
             Self::NodeLabels(pod, node) => write!(f, "{pod:?} excludes the labels of {node:?}"),
             Self::NodePorts(pod, node) => write!(f, "a host port of {pod:?} is taken on {node:?}"),
             Self::NodeCapacity(node, resource) => write!(f, "{node:?} has too little {resource:?}"),
+            Self::TooNear(pod, other, key) => {
+                write!(
+                    f,
+                    "{other:?} shares a domain of {key:?} with {pod:?}, which forbids it"
+                )
+            }
+            Self::NotNear(pod, key) => {
+                write!(
+                    f,
+                    "{pod:?} is near none of the pods it must be near, by {key:?}"
+                )
+            }
+            Self::TooFarAhead(pod, key) => {
+                write!(
+                    f,
+                    "the domain of {pod:?} by {key:?} is too far ahead of others"
+                )
+            }
             Self::ClaimPool(claim, pool) => write!(f, "claim {claim}: {pool:?} may not get one"),
             Self::ClaimWithoutPods(claim) => write!(f, "claim {claim} is for no pod"),
             Self::ClaimTypes(claim) => {

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::check::{Kinds, Terms, host_name};
 use crate::pod::{Owner, Pod};
 use crate::requirement::Requirements;
-use crate::schedule::{Options, Plan, Report, SkipReason, schedule};
+use crate::schedule::{Options, Plan, Report, SkipReason, Step, schedule};
 use crate::snapshot::Snapshot;
 use crate::vocabulary::PodId;
 
@@ -158,11 +158,9 @@ pub fn explain_pod_with(snapshot: &Snapshot, id: PodId, options: &Options) -> Po
             is_new
         });
     }
-    let relaxed = if report.relaxed.contains(&id) {
-        dropped(snapshot, &plan, id)
-    } else {
-        Vec::new()
-    };
+    let relaxed = report
+        .step(id)
+        .map_or(Vec::new(), |step| dropped(snapshot, &plan, id, step));
     PodExplanation {
         api_version: "explain.karpenter.sh/v1",
         kind: "Pod",
@@ -178,7 +176,7 @@ pub fn explain_pod_with(snapshot: &Snapshot, id: PodId, options: &Options) -> Po
 }
 
 /// What was dropped before the pod had its place: the wishes above the first that the place meets.
-fn dropped(snapshot: &Snapshot, plan: &Plan, id: PodId) -> Vec<String> {
+fn dropped(snapshot: &Snapshot, plan: &Plan, id: PodId, step: Step) -> Vec<String> {
     let (shape, vocabulary) = (&snapshot.pods[id].shape, &*snapshot.vocabulary);
     let node = plan
         .bindings
@@ -204,10 +202,13 @@ fn dropped(snapshot: &Snapshot, plan: &Plan, id: PodId) -> Vec<String> {
         .iter()
         .take_while(|preferred| !is_met(preferred));
     let unmet = unmet.map(|preferred| format!("preferred {}", preferred.render(vocabulary)));
-    shape
-        .relaxed
-        .iter()
-        .map(ToString::to_string)
+    let hopeless = shape.preference_steps.contains(&None);
+    let hopeless =
+        hopeless.then(|| "preferred node affinity that what is required excludes".to_string());
+    let between_pods = step.dropped(shape, vocabulary);
+    between_pods
+        .into_iter()
+        .chain(hopeless)
         .chain(unmet)
         .collect()
 }

@@ -20,7 +20,7 @@ use crate::{
     labels::Labels,
     pod::{PodKey, Shape},
     taint::Taint,
-    vocabulary::{KeyId, ShapeId, ValueId, Vocabulary},
+    vocabulary::{KeyId, ShapeId, SubjectId, ValueId, Vocabulary},
 };
 
 mod catalog;
@@ -29,6 +29,7 @@ mod pod;
 mod pool;
 mod requirement;
 mod resources;
+mod topology;
 mod workload;
 
 pub use self::{node::is_premature, resources::to_resource_list};
@@ -109,6 +110,9 @@ pub struct Lowering {
     shapes: FxHashMap<Arc<Shape>, ShapeId>,
     next_shape: u32,
     sweep_shapes_at: usize,
+    subjects: FxHashMap<(Arc<str>, Labels), SubjectId>,
+    next_subject: u32,
+    sweep_subjects_at: usize,
 }
 
 /// Shared values, from which those that nobody else holds any more are dropped now and then.
@@ -166,6 +170,7 @@ impl Lowering {
             restricted_domains,
             node_classes: well_known.node_classes.clone(),
             sweep_shapes_at: SMALL,
+            sweep_subjects_at: SMALL,
             ..Self::default()
         }
     }
@@ -222,6 +227,22 @@ impl Lowering {
         self.next_shape += 1;
         self.shapes.insert(shape.clone(), id);
         (id, shape)
+    }
+
+    fn subject(&mut self, namespace: &Arc<str>, labels: &Labels) -> SubjectId {
+        let subject = (namespace.clone(), labels.clone());
+        if let Some(id) = self.subjects.get(&subject) {
+            return *id;
+        }
+        if self.subjects.len() >= self.sweep_subjects_at {
+            // One holder is this map and another the pool of labels.
+            self.subjects.retain(|(_, labels), _| labels.holders() > 2);
+            self.sweep_subjects_at = SMALL.max(2 * self.subjects.len());
+        }
+        let id = SubjectId(self.next_subject);
+        self.next_subject += 1;
+        self.subjects.insert(subject, id);
+        id
     }
 
     fn taint(&mut self, taint: &karpenter_api::Taint) -> Taint {

@@ -1,8 +1,6 @@
 //! Pods: effective requests, constraint shapes, and what forbids placing or moving them.
 
 use alloc::{
-    boxed::Box,
-    format,
     string::{String, ToString},
     vec::Vec,
 };
@@ -18,7 +16,7 @@ use karpenter_api::{
     },
 };
 
-use super::{Lowering, created, deletion, name_of, requirement::Entry};
+use super::{Lowering, created, deletion, name_of, requirement::Entry, topology::PodLabels};
 use crate::{
     pod::{DoNotDisrupt, HostPort, Ignored, Owner, Phase, Pod, Shape, Unsupported},
     requirement::{Operator, Requirement, Requirements},
@@ -47,13 +45,16 @@ impl Lowering {
         let priority_class = spec.priority_class_name.as_deref().unwrap_or_default();
         let annotation = |key: &str| meta.annotations.as_ref().and_then(|all| all.get(key));
         let tolerates_disrupted = tolerations.iter().any(|own| own.tolerates(&disrupted));
-        let shape = self.shape_of(spec, tolerations);
+        let shape = self.shape_of(spec, meta.labels.as_ref(), tolerations);
         let (shape_id, shape) = self.shape(shape);
+        let namespace = self.string(meta.namespace.as_deref().unwrap_or("default"));
+        let labels = self.labels(meta.labels.as_ref());
         Pod {
-            namespace: self.string(meta.namespace.as_deref().unwrap_or("default")),
+            subject_id: self.subject(&namespace, &labels),
+            namespace,
             name: name_of(meta).into(),
             uid: meta.uid.as_deref().unwrap_or_default().into(),
-            labels: self.labels(meta.labels.as_ref()),
+            labels,
             created: created(meta),
             started: status.start_time.as_ref().map(|time| time.0),
             deletion: deletion(meta),
@@ -94,6 +95,7 @@ impl Lowering {
     pub(super) fn shape_of(
         &mut self,
         spec: &objects::PodSpec,
+        labels: PodLabels<'_>,
         tolerations: Vec<Toleration>,
     ) -> Shape {
         let node_affinity = spec
@@ -109,6 +111,7 @@ impl Lowering {
         preferences.sort_by_key(|preference| core::cmp::Reverse(preference.weight));
 
         let mut faults = self.selector_faults(spec, terms);
+        let topology = self.topology(spec, labels, &mut faults);
         let mut contradiction = None;
         let mut selector = Requirements::new();
         for (key, value) in spec.node_selector.iter().flatten() {
@@ -145,7 +148,7 @@ impl Lowering {
             contradiction = None;
         }
         let mut preferred: Vec<Requirements> = Vec::new();
-        let mut is_hopeless = false;
+        let mut preference_steps = Vec::new();
         let last = alternatives.len() - 1;
         for (rank, preference) in preferences.iter().enumerate() {
             // Upstream drops alternatives before preferences, so only the heaviest preference meets them all.
@@ -153,15 +156,12 @@ impl Lowering {
             for alternative in &alternatives[from..] {
                 // What has no meaning is never validated in preferences and can never be met, and what
                 // contradicts the alternative cannot be met either.
-                match self.narrowed(alternative, &preference.preference) {
-                    Ok(requirements) => preferred.push(requirements),
-                    Err(_) => is_hopeless = true,
-                }
+                let met = self.narrowed(alternative, &preference.preference).ok();
+                preference_steps.push(met.map(|requirements| {
+                    preferred.push(requirements);
+                    u16::try_from(preferred.len() - 1).unwrap_or(u16::MAX)
+                }));
             }
-        }
-        let mut relaxed = relaxed(spec);
-        if is_hopeless {
-            relaxed.push("preferred node affinity that what is required excludes".into());
         }
         let first = preferred.first().unwrap_or(&alternatives[0]);
         let opted_out = first
@@ -183,11 +183,12 @@ impl Lowering {
         Shape {
             alternatives,
             preferred,
+            preference_steps,
+            topology,
             tolerations,
             ports: self.ports(&spec.containers),
             contradiction,
             unsupported: unsupported(spec),
-            relaxed,
             ignored,
         }
     }
@@ -422,7 +423,6 @@ fn do_not_disrupt(annotation: Option<&String>) -> DoNotDisrupt {
 }
 
 fn unsupported(spec: &objects::PodSpec) -> Option<Unsupported> {
-    let affinity = spec.affinity.as_ref();
     let has_claim = |volume: &objects::pod::Volume| {
         volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some()
     };
@@ -430,60 +430,7 @@ fn unsupported(spec: &objects::PodSpec) -> Option<Unsupported> {
         Some(Unsupported::ResourceClaim)
     } else if spec.volumes.iter().any(has_claim) {
         Some(Unsupported::Volume)
-    } else if spec
-        .topology_spread_constraints
-        .iter()
-        .any(|spread| spread.when_unsatisfiable != "ScheduleAnyway")
-    {
-        Some(Unsupported::TopologySpread)
-    } else if affinity
-        .and_then(|all| all.pod_affinity.as_ref())
-        .is_some_and(|affinity| !affinity.required.is_empty())
-    {
-        Some(Unsupported::PodAffinity)
-    } else if affinity
-        .and_then(|all| all.pod_anti_affinity.as_ref())
-        .is_some_and(|affinity| !affinity.required.is_empty())
-    {
-        Some(Unsupported::PodAntiAffinity)
     } else {
         None
     }
-}
-
-/// Preferences that may always be dropped and are dropped from the start.
-fn relaxed(spec: &objects::PodSpec) -> Vec<Box<str>> {
-    let mut texts: Vec<Box<str>> = Vec::new();
-    for spread in &spec.topology_spread_constraints {
-        if spread.when_unsatisfiable == "ScheduleAnyway" {
-            texts.push(
-                format!(
-                    "topology spread over {} (ScheduleAnyway)",
-                    spread.topology_key
-                )
-                .into(),
-            );
-        }
-    }
-    let affinity = spec.affinity.as_ref();
-    let kinds = [
-        (
-            "pod affinity",
-            affinity.and_then(|all| all.pod_affinity.as_ref()),
-        ),
-        (
-            "pod anti-affinity",
-            affinity.and_then(|all| all.pod_anti_affinity.as_ref()),
-        ),
-    ];
-    for (kind, affinity) in kinds {
-        for term in affinity
-            .into_iter()
-            .flat_map(|affinity| &affinity.preferred)
-        {
-            let key = &term.pod_affinity_term.topology_key;
-            texts.push(format!("preferred {kind} over {key}").into());
-        }
-    }
-    texts
 }

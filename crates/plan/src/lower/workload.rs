@@ -8,8 +8,10 @@ use karpenter_api::objects::{self, DaemonSet, LabelSelector, PodDisruptionBudget
 use super::{Lowering, Problem, name_of};
 use crate::{
     daemon::Daemon,
-    disruption_budget::{Bound, DisruptionBudget, Selector, SelectorTerm},
+    disruption_budget::{Bound, DisruptionBudget},
     requirement::Operator,
+    selector::{Selector, SelectorTerm},
+    topology::Namespace,
 };
 
 impl Lowering {
@@ -27,7 +29,7 @@ impl Lowering {
         };
         pin_to_template(&mut spec, template);
         let tolerations = self.tolerations(&spec.tolerations);
-        let shape = self.shape_of(&spec, tolerations);
+        let shape = self.shape_of(&spec, None, tolerations);
         let (shape_id, shape) = self.shape(shape);
         Ok(Daemon {
             namespace: self.string(meta.namespace.as_deref().unwrap_or("default")),
@@ -69,6 +71,14 @@ impl Lowering {
             always_allow_unhealthy: spec.unhealthy_pod_eviction_policy.as_deref()
                 == Some("AlwaysAllow"),
         })
+    }
+
+    /// A namespace.
+    pub fn namespace(&mut self, namespace: &objects::Namespace) -> Namespace {
+        Namespace {
+            name: self.string(name_of(&namespace.metadata)),
+            labels: self.labels(namespace.metadata.labels.as_ref()),
+        }
     }
 
     /// A label selector.

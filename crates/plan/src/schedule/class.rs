@@ -1,9 +1,11 @@
-//! Pods that cannot be told apart: one wish and one size. What refused one of them refuses all.
+//! Pods that cannot be told apart but for rules between pods: one wish, one size, the same host ports.
+//! What refused one of them for another reason than those rules refuses all.
 //!
 //! Within a round nodes only fill up and open claims only narrow and fill up, so "does not fit" and
 //! "contradicts" hold for good. The one refusal that may be lifted is "label has no known values": an open
 //! claim comes to define a key when a pod that merely excludes values joins it. `OpenClaims` forgets the
-//! refusals of a claim when that happens.
+//! refusals of a claim when that happens. Rules between pods may allow tomorrow what they forbid today,
+//! so what they refuse is never remembered here.
 
 use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
@@ -11,71 +13,23 @@ use core::ops::{Index, IndexMut};
 use fixedbitset::FixedBitSet;
 use rustc_hash::FxHashMap;
 
-use super::Refusal;
+use super::{Refusal, set::WishId, topology::ProfileId};
 use crate::{
-    pod::{Pod, Shape},
-    requirement::Requirements,
+    pod::{HostPort, Pod},
     resources::Resources,
-    vocabulary::ShapeId,
 };
-
-/// One step of a pod's ladder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Attempt {
-    /// Index into the preferred sets followed by the alternatives.
-    pub(super) rank: u16,
-    /// Taints that merely ask not to be used are tolerated.
-    pub(super) tolerate_preferred: bool,
-}
-
-impl Attempt {
-    /// The steps of a shape in order.
-    pub(super) fn ladder(
-        shape: &Shape,
-        ignore_preferences: bool,
-        prefer_no_schedule: bool,
-    ) -> Vec<Self> {
-        let preferred = shape.preferred.len();
-        let total = preferred + shape.alternatives.len();
-        let step = |rank: usize| Self {
-            rank: u16::try_from(rank).unwrap_or(u16::MAX),
-            tolerate_preferred: false,
-        };
-        let mut steps: Vec<Self> = if ignore_preferences || preferred == 0 {
-            (preferred..total).map(step).collect()
-        } else {
-            (0..preferred).chain([total - 1]).map(step).collect()
-        };
-        if prefer_no_schedule && let Some(&last) = steps.last() {
-            steps.push(Self {
-                tolerate_preferred: true,
-                ..last
-            });
-        }
-        steps
-    }
-
-    /// What the step requires.
-    pub(super) fn requirements(self, shape: &Shape) -> &Requirements {
-        let rank = usize::from(self.rank);
-        match shape.preferred.get(rank) {
-            Some(requirements) => requirements,
-            None => &shape.alternatives[rank - shape.preferred.len()],
-        }
-    }
-}
 
 /// What is remembered of a class.
 #[derive(Debug, Default)]
 pub(super) struct Class {
-    /// Existing places before this one in the wish's list refuse.
-    pub(super) cursor: usize,
+    /// Places that exist and may still accept.
+    pub(super) places: Option<FixedBitSet>,
     /// Open claims that refuse.
     pub(super) refused: FixedBitSet,
     /// No template will ever accept.
     pub(super) no_new_claim: Option<Refusal>,
-    /// Everything refused when the round was at this version.
-    pub(super) refused_at: Option<(u32, Refusal)>,
+    /// Everything refused, by profile, when the round was at this version and the profile at this stamp.
+    pub(super) refused_at: FxHashMap<ProfileId, (u32, u64, Refusal)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,31 +40,38 @@ pub(super) struct ClassId(usize);
 pub(super) struct Classes {
     all: Vec<Class>,
     sizes: FxHashMap<Resources, u32>,
-    ids: FxHashMap<(ShapeId, Attempt, u32), ClassId>,
+    ports: FxHashMap<Vec<HostPort>, u32>,
+    ids: FxHashMap<(WishId, u32, u32), ClassId>,
 }
 
 impl Classes {
-    pub(super) fn of(&mut self, pod: &Pod, attempt: Attempt) -> ClassId {
-        let size = if let Some(&size) = self.sizes.get(&pod.requests) {
-            size
+    pub(super) fn of(&mut self, pod: &Pod, wish: WishId) -> ClassId {
+        let size = number(&mut self.sizes, &pod.requests);
+        let ports = if pod.shape.ports.is_empty() {
+            u32::MAX
         } else {
-            let size = u32::try_from(self.sizes.len()).unwrap_or(u32::MAX);
-            self.sizes.insert(pod.requests.clone(), size);
-            size
+            number(&mut self.ports, &pod.shape.ports)
         };
         let all = &mut self.all;
-        *self
-            .ids
-            .entry((pod.shape_id, attempt, size))
-            .or_insert_with(|| {
-                all.push(Class::default());
-                ClassId(all.len() - 1)
-            })
+        *self.ids.entry((wish, size, ports)).or_insert_with(|| {
+            all.push(Class::default());
+            ClassId(all.len() - 1)
+        })
     }
 
     pub(super) fn iter_mut(&mut self) -> core::slice::IterMut<'_, Class> {
         self.all.iter_mut()
     }
+}
+
+/// The number of a value, a new one if it was not met before.
+fn number<T: Clone + Eq + core::hash::Hash>(known: &mut FxHashMap<T, u32>, value: &T) -> u32 {
+    if let Some(&number) = known.get(value) {
+        return number;
+    }
+    let number = u32::try_from(known.len()).unwrap_or(u32::MAX);
+    known.insert(value.clone(), number);
+    number
 }
 
 impl Index<ClassId> for Classes {

@@ -1,12 +1,14 @@
 //! Placing on what is there: nodes, launched claims, and claims that wait for their launch.
 
-use alloc::{rc::Rc, vec::Vec};
+use alloc::vec::Vec;
 
+use fixedbitset::FixedBitSet;
 use rustc_hash::FxHashMap;
 
 use super::{
     class::Class,
     set::{Sets, WishId},
+    topology::{ProfileId, Topology},
 };
 use crate::{
     pod::Pod,
@@ -14,7 +16,7 @@ use crate::{
     resources::Resources,
     snapshot::{Snapshot, View},
     taint::tolerates,
-    vocabulary::{NodeId, PodId},
+    vocabulary::{IdVec, NodeId, PodId},
 };
 
 /// A place and what is left of it in this round.
@@ -32,7 +34,7 @@ pub(super) struct Existing<'a> {
     snapshot: &'a Snapshot,
     bins: Vec<Bin>,
     /// Per wish the places whose taints and labels allow it, which nothing changes within a round.
-    allowed: FxHashMap<WishId, Rc<[u32]>>,
+    allowed: FxHashMap<WishId, FixedBitSet>,
 }
 
 impl<'a> Existing<'a> {
@@ -64,52 +66,80 @@ impl<'a> Existing<'a> {
         }
     }
 
+    /// The number of each place, in the order they are asked.
+    pub(super) fn numbers(&self) -> IdVec<NodeId, Option<usize>> {
+        let mut numbers: IdVec<NodeId, Option<usize>> =
+            self.snapshot.nodes.ids().map(|_| None).collect();
+        for (at, bin) in self.bins.iter().enumerate() {
+            numbers[bin.node] = Some(at);
+        }
+        numbers
+    }
+
     /// Puts the pod on the first place that accepts it.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one round, borrowed apart"
+    )]
     pub(super) fn place(
         &mut self,
         class: &mut Class,
-        sets: &mut Sets<'a>,
+        sets: &Sets<'a>,
+        topology: &Topology<'a>,
+        profile: ProfileId,
         wish: WishId,
         id: PodId,
         pod: &Pod,
     ) -> Option<NodeId> {
-        let allowed = self.allowed(sets, wish);
-        while let Some(&at) = allowed.get(class.cursor) {
-            let at = at as usize;
-            if pod.requests.fits(&self.bins[at].remaining) && !self.ports_conflict(at, pod) {
+        let mut places = match class.places.take() {
+            Some(places) => places,
+            None => self.allowed(sets, wish).clone(),
+        };
+        let forbidden = topology.forbidden(profile);
+        let mut from = 0;
+        let mut accepted = None;
+        while let Some(at) = next(&places, forbidden, from) {
+            from = at + 1;
+            let bin = &self.bins[at];
+            if !topology.admits_node(profile, &self.snapshot.nodes[bin.node]) {
+                continue;
+            }
+            if pod.requests.fits(&bin.remaining) && !self.ports_conflict(at, pod) {
                 let bin = &mut self.bins[at];
                 bin.remaining.subtract_present(&pod.requests);
                 if !pod.shape.ports.is_empty() {
                     bin.with_ports.push(id);
                 }
-                return Some(bin.node);
+                accepted = Some(bin.node);
+                break;
             }
-            class.cursor += 1;
+            places.set(at, false);
         }
-        None
+        class.places = Some(places);
+        accepted
     }
 
-    fn allowed(&mut self, sets: &Sets<'a>, wish: WishId) -> Rc<[u32]> {
-        if let Some(known) = self.allowed.get(&wish) {
-            return known.clone();
-        }
-        let wanted = sets.wish_of(wish);
-        let allows = |bin: &Bin| {
-            let node = &self.snapshot.nodes[bin.node];
-            tolerates(&wanted.tolerations, &node.taints)
-                && node.requirements.compatible(
-                    &wanted.requirements,
-                    Undefined::Refused,
-                    &self.snapshot.vocabulary,
-                )
-        };
-        let list: Rc<[u32]> = (0u32..)
-            .zip(&self.bins)
-            .filter(|(_, bin)| allows(bin))
-            .map(|(at, _)| at)
-            .collect();
-        self.allowed.insert(wish, list.clone());
-        list
+    fn allowed(&mut self, sets: &Sets<'a>, wish: WishId) -> &FixedBitSet {
+        let Self {
+            snapshot,
+            bins,
+            allowed,
+        } = self;
+        allowed.entry(wish).or_insert_with(|| {
+            let wanted = sets.wish_of(wish);
+            let mut places = FixedBitSet::with_capacity(bins.len());
+            for (at, bin) in bins.iter().enumerate() {
+                let node = &snapshot.nodes[bin.node];
+                let allows = tolerates(&wanted.tolerations, &node.taints)
+                    && node.requirements.compatible(
+                        &wanted.requirements,
+                        Undefined::Refused,
+                        &snapshot.vocabulary,
+                    );
+                places.set(at, allows);
+            }
+            places
+        })
     }
 
     fn ports_conflict(&self, at: usize, pod: &Pod) -> bool {
@@ -133,4 +163,20 @@ impl<'a> Existing<'a> {
                     .any(|own| other.shape.ports.iter().any(|taken| own.conflicts(taken)))
         })
     }
+}
+
+/// The first place from here on that is not forbidden.
+fn next(places: &FixedBitSet, forbidden: Option<&FixedBitSet>, from: usize) -> Option<usize> {
+    const BITS: usize = usize::BITS as usize;
+    let words = places.as_slice();
+    let mut mask = usize::MAX.checked_shl(u32::try_from(from % BITS).ok()?)?;
+    for (at, &word) in words.iter().enumerate().skip(from / BITS) {
+        let banned = forbidden.and_then(|own| own.as_slice().get(at).copied());
+        let left = word & !banned.unwrap_or(0) & mask;
+        if left != 0 {
+            return Some(at * BITS + left.trailing_zeros() as usize);
+        }
+        mask = usize::MAX;
+    }
+    None
 }

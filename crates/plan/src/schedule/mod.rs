@@ -9,36 +9,43 @@
 //! and refusals are remembered. Within a round places only fill up and claims only narrow, so most
 //! refusals hold for the rest of the round; `class` says which.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{collections::VecDeque, rc::Rc, vec::Vec};
+
+use rustc_hash::FxHashMap;
 
 pub use self::{
     claim::{MAX_INSTANCE_TYPES, NewClaim, node_claim},
     gather::is_fully_blocked,
+    ladder::Step,
     reason::{FilterVerdict, Refusal, SkipReason, TemplateRefusal},
     template::leaves_types,
+    topology::{Rule, TopologyRefusal},
 };
 use self::{
-    class::{Attempt, Classes},
+    class::{ClassId, Classes},
     existing::Existing,
     open::OpenClaims,
-    set::Sets,
+    set::{Sets, WishId},
     template::Templates,
+    topology::{ProfileId, Site, Topology},
 };
 use crate::{
     pod::{Ignored, Pod},
     resources::ResourceId,
     snapshot::{NodeMask, Snapshot, View},
-    vocabulary::{IdVec, NodeId, PodId, PoolId},
+    vocabulary::{IdVec, NodeId, PodId, PoolId, ShapeId},
 };
 
 mod claim;
 mod class;
 mod existing;
 mod gather;
+mod ladder;
 mod open;
 mod reason;
 mod set;
 mod template;
+mod topology;
 
 /// What to do when instance types cannot span the asked-for number of values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,13 +100,24 @@ pub struct Report {
     pub ignored: Vec<(PodId, Ignored)>,
     /// Pods that need nothing now, in id order.
     pub skipped: Vec<(PodId, SkipReason)>,
-    /// Pods that were placed without some of their preferences, in id order.
-    pub relaxed: Vec<PodId>,
+    /// Pods that were placed without some of their preferences, in id order, with what was left.
+    pub relaxed: Vec<(PodId, Step)>,
     /// Pools whose requirements leave no instance type, in the order they are tried; true when only
     /// because of minimum numbers of values.
     pub pools_without_types: Vec<(PoolId, bool)>,
     /// There is no pool that may get claims.
     pub no_pools: bool,
+}
+
+impl Report {
+    /// What was left of the wishes of a pod that was placed without some of them.
+    pub fn step(&self, pod: PodId) -> Option<Step> {
+        let at = self
+            .relaxed
+            .binary_search_by_key(&pod, |(id, _)| *id)
+            .ok()?;
+        Some(self.relaxed[at].1)
+    }
 }
 
 /// Schedules the pods that wait and those on nodes that are going away.
@@ -133,11 +151,11 @@ pub fn simulate(view: &View<'_>, options: &Options) -> (Plan, Report) {
         return (Plan::default(), report);
     }
     pods.sort_by(|&a, &b| order(&snapshot.pods[a]).cmp(&order(&snapshot.pods[b])));
-    let mut solve = Solve::new(view, *options, &mut report);
+    let mut solve = Solve::new(view, *options, &pods, &mut report);
     solve.run(pods, &mut report);
     let plan = solve.finish(&mut report);
     report.unplaced.sort_by_key(|(pod, _)| *pod);
-    report.relaxed.sort_unstable();
+    report.relaxed.sort_unstable_by_key(|(pod, _)| *pod);
     (plan, report)
 }
 
@@ -161,23 +179,31 @@ struct Solve<'a> {
     existing: Existing<'a>,
     open: OpenClaims,
     templates: Templates,
+    topology: Topology<'a>,
+    ladders: FxHashMap<ShapeId, Rc<[Step]>>,
     bindings: Vec<(PodId, NodeId)>,
     /// Counts what may turn a refusal into an acceptance: a claim opened, or one that defines more keys.
     version: u32,
 }
 
 impl<'a> Solve<'a> {
-    fn new(view: &'a View<'a>, options: Options, report: &mut Report) -> Self {
+    fn new(view: &'a View<'a>, options: Options, pods: &[PodId], report: &mut Report) -> Self {
         let snapshot = view.base;
         let mut sets = Sets::new(snapshot);
         let templates = Templates::new(view, &options, &mut sets, report);
+        let existing = Existing::new(view);
+        let topology = Topology::new(view, pods, existing.numbers(), |shape| {
+            Step::ladder(shape, options.ignore_preferences, false)
+        });
         Self {
             snapshot,
             options,
             classes: Classes::default(),
-            existing: Existing::new(view),
+            existing,
             open: OpenClaims::default(),
             templates,
+            topology,
+            ladders: FxHashMap::default(),
             sets,
             bindings: Vec::new(),
             version: 0,
@@ -218,17 +244,15 @@ impl<'a> Solve<'a> {
         if let Some(key) = pod.shape.contradiction {
             return Err(Refusal::Contradiction(key));
         }
-        let attempts = Attempt::ladder(
-            &pod.shape,
-            self.options.ignore_preferences,
-            self.templates.prefer_no_schedule,
-        );
+        let ladder = self.ladder(pod);
         let mut refusal = Refusal::NoTypes;
-        for (rank, attempt) in attempts.into_iter().enumerate() {
-            match self.place_once(id, pod, attempt) {
+        for (rank, &step) in ladder.iter().enumerate() {
+            match self.place_once(id, pod, step) {
                 Ok(()) => {
-                    if rank > 0 || !pod.shape.relaxed.is_empty() {
-                        report.relaxed.push(id);
+                    let ignores = self.options.ignore_preferences && pod.shape.has_preferences();
+                    let is_hopeless = pod.shape.preference_steps.contains(&None);
+                    if rank > 0 || ignores || is_hopeless {
+                        report.relaxed.push((id, step));
                     }
                     return Ok(());
                 }
@@ -238,55 +262,105 @@ impl<'a> Solve<'a> {
         Err(refusal)
     }
 
-    fn place_once(&mut self, id: PodId, pod: &Pod, attempt: Attempt) -> Result<(), Refusal> {
-        let class = self.classes.of(pod, attempt);
-        if let Some((version, refusal)) = &self.classes[class].refused_at
-            && *version == self.version
+    fn ladder(&mut self, pod: &Pod) -> Rc<[Step]> {
+        let known = self.ladders.entry(pod.shape_id).or_insert_with(|| {
+            let ignore = self.options.ignore_preferences;
+            Step::ladder(&pod.shape, ignore, self.templates.prefer_no_schedule).into()
+        });
+        known.clone()
+    }
+
+    fn place_once(&mut self, id: PodId, pod: &Pod, step: Step) -> Result<(), Refusal> {
+        let wish = self.sets.wish(&pod.shape, pod.shape_id, step);
+        let class = self.classes.of(pod, wish);
+        let (profile, stamp) = self.topology.ask(pod, step);
+        if let Some((version, at, refusal)) = self.classes[class].refused_at.get(&profile)
+            && (*version, *at) == (self.version, stamp)
         {
             return Err(refusal.clone());
         }
-        let wish = self.sets.wish(&pod.shape, pod.shape_id, attempt);
-        if let Some(node) =
-            self.existing
-                .place(&mut self.classes[class], &mut self.sets, wish, id, pod)
-        {
+        let found = self.existing.place(
+            &mut self.classes[class],
+            &self.sets,
+            &self.topology,
+            profile,
+            wish,
+            id,
+            pod,
+        );
+        if let Some(node) = found {
             self.bindings.push((id, node));
+            self.topology.record(pod, &self.sets, Site::Node(node));
             return Ok(());
         }
         let accepted = self.open.place(
             class,
             &mut self.classes,
             &mut self.sets,
+            &mut self.topology,
             &self.templates,
+            profile,
             wish,
             id,
             pod,
         );
-        if let Some(defines_more) = accepted {
+        if let Some((at, defines_more)) = accepted {
             self.version += u32::from(defines_more);
+            self.record_on_claim(pod, at);
             return Ok(());
         }
+        let refusal = match self.open_claim(class, profile, wish, id, pod) {
+            Ok(()) => return Ok(()),
+            Err(refusal) => refusal,
+        };
+        if !refusal.may_pass() {
+            // Limits only shrink and templates do not change: no later try can succeed.
+            self.classes[class].no_new_claim = Some(refusal.clone());
+        }
+        self.classes[class]
+            .refused_at
+            .insert(profile, (self.version, stamp, refusal.clone()));
+        Err(refusal)
+    }
+
+    fn open_claim(
+        &mut self,
+        class: ClassId,
+        profile: ProfileId,
+        wish: WishId,
+        id: PodId,
+        pod: &Pod,
+    ) -> Result<(), Refusal> {
         if let Some(refusal) = &self.classes[class].no_new_claim {
-            let refusal = refusal.clone();
-            self.classes[class].refused_at = Some((self.version, refusal.clone()));
-            return Err(refusal);
+            return Err(refusal.clone());
         }
-        match self
-            .templates
-            .open(&mut self.sets, &self.options, wish, id, pod)
-        {
-            Ok(claim) => {
-                self.open.push(claim);
-                self.version += 1;
-                Ok(())
-            }
-            Err(refusal) => {
-                // Limits only shrink and templates do not change: no later try can succeed.
-                self.classes[class].no_new_claim = Some(refusal.clone());
-                self.classes[class].refused_at = Some((self.version, refusal.clone()));
-                Err(refusal)
-            }
-        }
+        let claim = self.templates.open(
+            &mut self.sets,
+            &mut self.topology,
+            &self.options,
+            profile,
+            wish,
+            id,
+            pod,
+        )?;
+        let at = self.open.push(claim);
+        self.topology.open_host();
+        self.version += 1;
+        self.record_on_claim(pod, at);
+        Ok(())
+    }
+
+    fn record_on_claim(&mut self, pod: &Pod, at: usize) {
+        let claim = self.open.claim(at);
+        let template = claim.template;
+        let pool = self.templates.templates[template].pool;
+        let site = Site::Claim {
+            host: self.topology.first_claim_host() + at,
+            set: claim.set,
+            template,
+            taints: &self.snapshot.pools[pool].taints,
+        };
+        self.topology.record(pod, &self.sets, site);
     }
 
     fn finish(self, report: &mut Report) -> Plan {

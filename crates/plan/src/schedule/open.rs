@@ -6,6 +6,7 @@ use super::{
     class::{ClassId, Classes},
     set::{SetId, Sets, WishId},
     template::{Template, Templates, min_values_met},
+    topology::{ProfileId, Topology},
 };
 use crate::{
     catalog::Slots,
@@ -30,6 +31,16 @@ pub(super) struct OpenClaim {
     pub(super) min_values_relaxed: bool,
 }
 
+/// What asking a claim came to.
+enum Answer {
+    /// The claim takes the pod and becomes this.
+    Yes(SetId, Slots),
+    /// Rules between pods stand in the way, for now.
+    NotNow,
+    /// It will never take such a pod, unless it comes to define more keys.
+    Never,
+}
+
 /// All claims of a round, with those of equal pod count in one bucket.
 ///
 /// Upstream sorts its list of claims by pod count before each pod, starting from the last order: a claim
@@ -43,11 +54,12 @@ pub(super) struct OpenClaims {
 }
 
 impl OpenClaims {
-    pub(super) fn push(&mut self, claim: OpenClaim) {
+    pub(super) fn push(&mut self, claim: OpenClaim) -> usize {
         let at = self.claims.len();
         let count = claim.pods.len();
         self.claims.push(claim);
         self.bucket(count).push_back(at);
+        at
     }
 
     fn bucket(&mut self, count: usize) -> &mut VecDeque<usize> {
@@ -57,8 +69,8 @@ impl OpenClaims {
         &mut self.buckets[count]
     }
 
-    /// Puts the pod on the emptiest claim that accepts it. Says whether the claim now defines more keys
-    /// than before.
+    /// Puts the pod on the emptiest claim that accepts it. Says which, and whether it now defines more
+    /// keys than before.
     #[expect(
         clippy::too_many_arguments,
         reason = "the parts of one round, borrowed apart"
@@ -68,26 +80,33 @@ impl OpenClaims {
         class: ClassId,
         classes: &mut Classes,
         sets: &mut Sets<'_>,
+        topology: &mut Topology<'_>,
         templates: &Templates,
+        profile: ProfileId,
         wish: WishId,
         id: PodId,
         pod: &Pod,
-    ) -> Option<bool> {
+    ) -> Option<(usize, bool)> {
         let refused = &mut classes[class].refused;
         refused.grow(self.claims.len());
+        // Claims that refuse for good and those that rules between pods forbid for now.
+        let first_host = topology.first_claim_host();
         let mut accepted = None;
         'buckets: for (count, bucket) in self.buckets.iter().enumerate() {
             for (seat, &at) in bucket.iter().enumerate() {
-                if refused.contains(at) {
+                if refused.contains(at) || topology.forbids(profile, first_host + at) {
                     continue;
                 }
                 let claim = &self.claims[at];
                 let template = &templates.templates[claim.template];
-                if let Some(after) = claim.accepts(template, sets, wish, pod) {
-                    accepted = Some((count, seat, at, after));
-                    break 'buckets;
+                match claim.ask(template, sets, topology, profile, wish, pod) {
+                    Answer::Yes(set, slots) => {
+                        accepted = Some((count, seat, at, (set, slots)));
+                        break 'buckets;
+                    }
+                    Answer::NotNow => {}
+                    Answer::Never => refused.insert(at),
                 }
-                refused.insert(at);
             }
         }
         let (count, seat, at, (set, slots)) = accepted?;
@@ -107,7 +126,11 @@ impl OpenClaims {
                 }
             }
         }
-        Some(defines_more)
+        Some((at, defines_more))
+    }
+
+    pub(super) fn claim(&self, at: usize) -> &OpenClaim {
+        &self.claims[at]
     }
 
     /// The claims in the order they were opened.
@@ -117,17 +140,44 @@ impl OpenClaims {
 }
 
 impl OpenClaim {
-    /// What the claim would become with the pod, if it accepts it.
-    fn accepts(
+    /// What the claim would become with the pod.
+    fn ask(
         &self,
         template: &Template,
         sets: &mut Sets<'_>,
+        topology: &mut Topology<'_>,
+        profile: ProfileId,
         wish: WishId,
         pod: &Pod,
-    ) -> Option<(SetId, Slots)> {
+    ) -> Answer {
         if !template.tolerates(sets, wish) {
-            return None;
+            return Answer::Never;
         }
+        let Some(set) = sets.narrow(self.set, wish) else {
+            return Answer::Never;
+        };
+        let Some(narrowed) = topology.narrow(profile, sets, set) else {
+            return Answer::NotNow;
+        };
+        if let Some(slots) = self.slots_with(template, sets, narrowed, pod) {
+            return Answer::Yes(narrowed, slots);
+        }
+        // In another domain the pod may fit.
+        if narrowed != set && self.slots_with(template, sets, set, pod).is_some() {
+            Answer::NotNow
+        } else {
+            Answer::Never
+        }
+    }
+
+    /// The slots that are left when the claim has these requirements and the pod.
+    fn slots_with(
+        &self,
+        template: &Template,
+        sets: &mut Sets<'_>,
+        set: SetId,
+        pod: &Pod,
+    ) -> Option<Slots> {
         let own_ports = &pod.shape.ports;
         let clash = |taken: &[HostPort]| {
             taken
@@ -137,7 +187,6 @@ impl OpenClaim {
         if clash(&self.ports) {
             return None;
         }
-        let set = sets.narrow(self.set, wish)?;
         let left = sets.left(template.pool, &template.catalog, set);
         let mut total = self.requests.clone();
         total.add(&pod.requests);
@@ -146,6 +195,6 @@ impl OpenClaim {
             return None;
         }
         // Adding a pod never lowers a minimum number of values, whatever the policy.
-        min_values_met(&template.catalog, &slots, sets.get(set)).then_some((set, slots))
+        min_values_met(&template.catalog, &slots, sets.get(set)).then_some(slots)
     }
 }

@@ -1,12 +1,13 @@
 //! Why a pod has no place: codes while solving, upstream's texts on demand.
 
 use alloc::{
+    boxed::Box,
     format,
     string::{String, ToString},
     vec::Vec,
 };
 
-use super::{Options, class::Attempt, template};
+use super::{Options, ladder::Step, template, topology::TopologyRefusal};
 use crate::{
     catalog::Catalog,
     lower::to_resource_list,
@@ -28,12 +29,14 @@ pub enum SkipReason {
 }
 
 /// Why one pool's template refuses a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TemplateRefusal {
     /// Some taint is not tolerated.
     Taints,
     /// The requirements contradict each other.
     Requirements,
+    /// A rule between pods that no domain satisfies.
+    Topology(Box<TopologyRefusal>),
     /// No instance type is left; which of the three tests were ever met alone and in pairs.
     InstanceTypes(FilterVerdict),
     /// Too few values; the failing keys are rendered on demand.
@@ -120,6 +123,18 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Another pod in another place may lift the refusal within the round.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Templates(refusals) => refusals.iter().any(|(_, refusal)| refusal.may_pass()),
+            Self::NoPools
+            | Self::Unsupported(_)
+            | Self::Contradiction(_)
+            | Self::NoTypes
+            | Self::Truncated(_) => false,
+        }
+    }
+
     /// The text that users see, without the prefix `Failed to schedule pod, `.
     pub fn message(&self, snapshot: &Snapshot, pod: PodId) -> String {
         self.message_with(snapshot, pod, &Options::default())
@@ -162,10 +177,21 @@ impl Refusal {
 }
 
 impl TemplateRefusal {
-    fn message(self, snapshot: &Snapshot, pod: &Pod, pool_id: PoolId, options: &Options) -> String {
+    /// Another pod in another place may lift the refusal within the round.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Topology(_))
+    }
+
+    fn message(
+        &self,
+        snapshot: &Snapshot,
+        pod: &Pod,
+        pool_id: PoolId,
+        options: &Options,
+    ) -> String {
         let vocabulary = &*snapshot.vocabulary;
         let pool = &snapshot.pools[pool_id];
-        let step = Attempt::ladder(&pod.shape, options.ignore_preferences, false);
+        let step = Step::ladder(&pod.shape, options.ignore_preferences, false);
         let wanted = step.last().map_or(&pod.shape.alternatives[0], |step| {
             step.requirements(&pod.shape)
         });
@@ -195,6 +221,7 @@ impl TemplateRefusal {
                 );
                 format!("incompatible requirements, {}", found.join("; "))
             }
+            Self::Topology(refusal) => refusal.message(vocabulary),
             Self::NodeLimit => {
                 format!("node limits have been exhausted for nodepool (NodePool={})", pool.name)
             }
@@ -211,7 +238,7 @@ impl TemplateRefusal {
                 };
                 let resources = resources_text(snapshot, pod, pool_id, catalog);
                 let (text, typo) = if let Self::InstanceTypes(verdict) = self {
-                    (verdict.message().to_string(), cpu_typo(verdict, pod))
+                    (verdict.message().to_string(), cpu_typo(*verdict, pod))
                 } else {
                     let keys = unmet_keys(snapshot, catalog, &requirements);
                     let text = "minValues requirement is not met for label(s)";

@@ -7,11 +7,11 @@ use alloc::{rc::Rc, vec::Vec};
 
 use rustc_hash::FxHashMap;
 
-use super::class::Attempt;
+use super::ladder::Step;
 use crate::{
     catalog::{Catalog, Slots},
     pod::Shape,
-    requirement::{Requirements, Undefined},
+    requirement::{Requirement, Requirements, Undefined},
     snapshot::Snapshot,
     taint::{Taint, Toleration, TolerationOperator},
     vocabulary::{PoolId, ShapeId, Vocabulary},
@@ -21,12 +21,12 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SetId(u32);
 
-/// An interned step of an interned shape.
+/// An interned wish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct WishId(u32);
 
 /// What a pod asks for in one step.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Wish {
     pub(super) requirements: Requirements,
     pub(super) tolerations: Vec<Toleration>,
@@ -50,9 +50,11 @@ pub(super) struct Sets<'a> {
     all: Vec<Rc<Requirements>>,
     ids: FxHashMap<Rc<Requirements>, SetId>,
     narrowed: FxHashMap<(SetId, WishId), Option<SetId>>,
+    restricted: FxHashMap<(SetId, Requirement), Option<SetId>>,
     left: FxHashMap<(PoolId, SetId), Rc<Left>>,
     wishes: Vec<Rc<Wish>>,
-    wish_ids: FxHashMap<(ShapeId, Attempt), WishId>,
+    wish_ids: FxHashMap<Rc<Wish>, WishId>,
+    wishes_of_shapes: FxHashMap<(ShapeId, u16, bool), WishId>,
 }
 
 impl<'a> Sets<'a> {
@@ -62,9 +64,11 @@ impl<'a> Sets<'a> {
             all: Vec::new(),
             ids: FxHashMap::default(),
             narrowed: FxHashMap::default(),
+            restricted: FxHashMap::default(),
             left: FxHashMap::default(),
             wishes: Vec::new(),
             wish_ids: FxHashMap::default(),
+            wishes_of_shapes: FxHashMap::default(),
         }
     }
 
@@ -91,20 +95,29 @@ impl<'a> Sets<'a> {
         &self.all[id.0 as usize]
     }
 
-    pub(super) fn wish(&mut self, shape: &Shape, shape_id: ShapeId, attempt: Attempt) -> WishId {
-        if let Some(&id) = self.wish_ids.get(&(shape_id, attempt)) {
+    pub(super) fn wish(&mut self, shape: &Shape, shape_id: ShapeId, step: Step) -> WishId {
+        let key = (shape_id, step.rank, step.tolerate_preferred);
+        if let Some(&id) = self.wishes_of_shapes.get(&key) {
             return id;
         }
         let mut tolerations = shape.tolerations.clone();
-        if attempt.tolerate_preferred {
+        if step.tolerate_preferred {
             tolerations.push(tolerate_preferred());
         }
-        let id = WishId(u32::try_from(self.wishes.len()).unwrap_or(u32::MAX));
-        self.wishes.push(Rc::new(Wish {
-            requirements: attempt.requirements(shape).clone(),
+        let wish = Wish {
+            requirements: step.requirements(shape).clone(),
             tolerations,
-        }));
-        self.wish_ids.insert((shape_id, attempt), id);
+        };
+        let id = if let Some(&id) = self.wish_ids.get(&wish) {
+            id
+        } else {
+            let id = WishId(u32::try_from(self.wishes.len()).unwrap_or(u32::MAX));
+            let wish = Rc::new(wish);
+            self.wishes.push(wish.clone());
+            self.wish_ids.insert(wish, id);
+            id
+        };
+        self.wishes_of_shapes.insert(key, id);
         id
     }
 
@@ -131,6 +144,28 @@ impl<'a> Sets<'a> {
         });
         self.narrowed.insert((set, wish), narrowed);
         narrowed
+    }
+
+    /// The set narrowed by one more requirement, or nothing if they are incompatible for a node that
+    /// will be.
+    pub(super) fn restrict(&mut self, set: SetId, requirement: Requirement) -> Option<SetId> {
+        let key = (set, requirement);
+        if let Some(&known) = self.restricted.get(&key) {
+            return known;
+        }
+        let vocabulary = self.vocabulary();
+        let own = self.get(set).clone();
+        let mut wanted = Requirements::new();
+        wanted.add(key.1.clone(), vocabulary);
+        let restricted = own
+            .compatible(&wanted, Undefined::AllowedIfWellKnown, vocabulary)
+            .then(|| {
+                let mut both = (*own).clone();
+                both.add_all(&wanted, vocabulary);
+                self.intern(both)
+            });
+        self.restricted.insert(key, restricted);
+        restricted
     }
 
     /// What the set leaves of the pool's catalogue.

@@ -1,12 +1,13 @@
 //! Where new claims come from: each pool's template, what it may launch, and the daemons that come along.
 
-use alloc::{rc::Rc, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, rc::Rc, sync::Arc, vec::Vec};
 use core::cmp::Reverse;
 
 use super::{
     FilterVerdict, MinValuesPolicy, Options, Refusal, Report, TemplateRefusal,
     open::OpenClaim,
     set::{Left, SetId, Sets, WishId, merely_asks, tolerate_preferred},
+    topology::{ProfileId, Topology},
 };
 use crate::{
     catalog::{self, Catalog, Slots},
@@ -97,10 +98,16 @@ impl Templates {
     }
 
     /// Opens a claim for the pod with the first template that accepts it.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one round, borrowed apart"
+    )]
     pub(super) fn open(
         &mut self,
         sets: &mut Sets<'_>,
+        topology: &mut Topology<'_>,
         options: &Options,
+        profile: ProfileId,
         wish: WishId,
         id: PodId,
         pod: &Pod,
@@ -110,7 +117,7 @@ impl Templates {
         }
         let mut refusals = Vec::new();
         for (index, template) in self.templates.iter_mut().enumerate() {
-            match template.open(index, sets, options, wish, id, pod) {
+            match template.open(index, sets, topology, options, profile, wish, id, pod) {
                 Ok(claim) => return Ok(claim),
                 Err(refusal) => refusals.push((template.pool, refusal)),
             }
@@ -150,11 +157,17 @@ pub fn leaves_types(snapshot: &Snapshot, pool: PoolId, options: &Options) -> Res
 }
 
 impl Template {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one round, borrowed apart"
+    )]
     fn open(
         &mut self,
         index: usize,
         sets: &mut Sets<'_>,
+        topology: &mut Topology<'_>,
         options: &Options,
+        profile: ProfileId,
         wish: WishId,
         id: PodId,
         pod: &Pod,
@@ -175,6 +188,15 @@ impl Template {
         let set = sets
             .narrow(self.set, wish)
             .ok_or(TemplateRefusal::Requirements)?;
+        let narrowed = topology
+            .narrow(profile, sets, set)
+            .filter(|_| topology.allows_new_host(profile));
+        let Some(set) = narrowed else {
+            let refusal = topology.refusal(profile, sets, set);
+            return Err(refusal.map_or(TemplateRefusal::Requirements, |refusal| {
+                TemplateRefusal::Topology(Box::new(refusal))
+            }));
+        };
         let left = sets.left(self.pool, &self.catalog, set);
         let ports = &pod.shape.ports;
         let kept = self.filter(&left, &within, &pod.requests, |group| {

@@ -1,0 +1,769 @@
+//! Rules between pods within a round: who counts where, and what that leaves of a candidate (section 5
+//! of scheduling.md).
+//!
+//! Rules that say the same share one [`Group`]. All groups of a round exist before the first pod is
+//! placed, those of later steps of a ladder too, so that no placement goes uncounted. Pods that state
+//! the same rules and are counted by the same rules share a *profile*; what a profile leaves of an
+//! interned requirement set is worked out once per change of its groups. Host names are numbered, and
+//! what a rule forbids of them is a set of numbers, so that a thousand nodes that are taken cost a few
+//! dozen words.
+
+use alloc::{rc::Rc, sync::Arc, vec::Vec};
+
+use fixedbitset::FixedBitSet;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+pub use self::{group::Rule, refusal::TopologyRefusal};
+use self::{
+    group::{Hosts, Stake, Values},
+    universe::Universe,
+};
+use super::{
+    ladder::Step,
+    set::{SetId, Sets},
+};
+use crate::{
+    labels::Labels,
+    node::Node,
+    pod::{Pod, Shape},
+    requirement::{Requirement, Requirements, Undefined},
+    selector::Selector,
+    snapshot::{Snapshot, View},
+    taint::{Taint, Toleration, tolerates},
+    topology::AffinityTerm,
+    vocabulary::{IdVec, KeyId, NodeId, PodId, ShapeId, SubjectId, ValueId},
+};
+
+mod group;
+mod refusal;
+mod universe;
+
+/// What makes two rules the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Identity {
+    rule: Rule,
+    key: KeyId,
+    /// Namespaces in order; `None` is all.
+    namespaces: Option<Vec<Arc<str>>>,
+    selector: Selector,
+    /// Zero but for spreads.
+    max_skew: i64,
+    filter: Option<FilterId>,
+    /// Domains that are known from the start.
+    seeds: Vec<ValueId>,
+}
+
+/// A rule and its counts.
+#[derive(Debug)]
+struct Group {
+    identity: Rc<Identity>,
+    domains: Domains,
+    /// Goes up with each pod that is counted.
+    version: u64,
+}
+
+#[derive(Debug)]
+enum Domains {
+    Hosts(Hosts),
+    Values(Values),
+}
+
+impl Group {
+    fn selects(&self, namespace: &Arc<str>, labels: &Labels) -> bool {
+        self.identity.selector.selects(labels) && self.reaches(namespace)
+    }
+
+    /// The group counts pods of the namespace. A rule without a selector counts them all, although it
+    /// selects none.
+    fn lists(&self, namespace: &Arc<str>, labels: &Labels) -> bool {
+        let selector = &self.identity.selector;
+        (selector.terms.is_none() || selector.selects(labels)) && self.reaches(namespace)
+    }
+
+    fn reaches(&self, namespace: &Arc<str>) -> bool {
+        let namespaces = self.identity.namespaces.as_ref();
+        namespaces.is_none_or(|names| names.contains(namespace))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct GroupId(usize);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct FilterId(usize);
+
+/// Nodes that count for a spread (section 5.4).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Filter {
+    /// One of them must hold; empty when all nodes do.
+    alternatives: Vec<Requirements>,
+    /// They must tolerate all taints, if there are any.
+    tolerations: Option<Vec<Toleration>>,
+}
+
+/// Which groups count a pod and which others it must mind.
+#[derive(Debug, Default)]
+struct Selecting {
+    /// Groups that count it.
+    counting: Vec<GroupId>,
+    /// Groups of pods that object to it.
+    objecting: Vec<GroupId>,
+}
+
+/// What a pod must mind in one step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Profile {
+    hosts: Vec<(GroupId, Stake)>,
+    values: Vec<(GroupId, Stake)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ProfileId(usize);
+
+/// The question at hand: one profile at one state of its groups.
+#[derive(Debug, Default)]
+struct Asking {
+    profile: Option<ProfileId>,
+    stamp: u64,
+    /// For the rules over values, how many pods a domain may have.
+    limits: Vec<i64>,
+    /// Hosts that are forbidden.
+    forbidden: FixedBitSet,
+    /// What is left of each set.
+    narrowed: FxHashMap<SetId, Option<SetId>>,
+}
+
+/// All rules of a round.
+#[derive(Debug)]
+pub(super) struct Topology<'a> {
+    snapshot: &'a Snapshot,
+    hosts_of_nodes: IdVec<NodeId, Option<usize>>,
+    /// The number of the host of the first claim.
+    first_claim_host: usize,
+    /// Hosts so far: places that exist, then claims.
+    host_count: usize,
+    universe: Universe<'a>,
+    groups: Vec<Group>,
+    ids: FxHashMap<Rc<Identity>, GroupId>,
+    filters: Vec<(Rc<Filter>, FixedBitSet)>,
+    filter_ids: FxHashMap<Rc<Filter>, FilterId>,
+    /// Labels of nodes that pass a filter.
+    values_of_nodes: FxHashMap<(KeyId, Option<FilterId>), Rc<[ValueId]>>,
+    filtered_sets: FxHashMap<(FilterId, SetId, usize), bool>,
+    selecting: FxHashMap<SubjectId, Rc<Selecting>>,
+    inverse: FxHashMap<(ShapeId, Arc<str>), Rc<[GroupId]>>,
+    profiles: Vec<Rc<Profile>>,
+    profile_ids: FxHashMap<Rc<Profile>, ProfileId>,
+    known_profiles: FxHashMap<(ShapeId, Step, SubjectId), ProfileId>,
+    asking: Asking,
+}
+
+/// Where a pod was put.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Site<'s> {
+    /// On a place that exists.
+    Node(NodeId),
+    /// On a claim of this round.
+    Claim {
+        host: usize,
+        set: SetId,
+        template: usize,
+        taints: &'s [Taint],
+    },
+}
+
+impl<'a> Topology<'a> {
+    /// Groups of all pods of the batch in all their steps, with the pods that are already somewhere.
+    pub(super) fn new(
+        view: &View<'a>,
+        batch: &[PodId],
+        hosts_of_nodes: IdVec<NodeId, Option<usize>>,
+        ladder: impl Fn(&Shape) -> Vec<Step>,
+    ) -> Self {
+        let snapshot = view.base;
+        let mut topology = Self {
+            snapshot,
+            first_claim_host: hosts_of_nodes.values().flatten().count(),
+            host_count: hosts_of_nodes.values().flatten().count(),
+            hosts_of_nodes,
+            universe: Universe::new(snapshot),
+            groups: Vec::new(),
+            ids: FxHashMap::default(),
+            filters: Vec::new(),
+            filter_ids: FxHashMap::default(),
+            values_of_nodes: FxHashMap::default(),
+            filtered_sets: FxHashMap::default(),
+            selecting: FxHashMap::default(),
+            inverse: FxHashMap::default(),
+            profiles: [Rc::default()].into(),
+            profile_ids: [(Rc::default(), ProfileId(0))].into_iter().collect(),
+            known_profiles: FxHashMap::default(),
+            asking: Asking::default(),
+        };
+        let mut seen: FxHashSet<(ShapeId, &Arc<str>)> = FxHashSet::default();
+        for &id in batch {
+            let pod = &*snapshot.pods[id];
+            if pod.shape.has_rules() && seen.insert((pod.shape_id, &pod.namespace)) {
+                for step in ladder(&pod.shape) {
+                    topology.owned(pod, step);
+                }
+                topology.inverse_of(pod);
+            }
+        }
+        let mut in_batch = FixedBitSet::with_capacity(snapshot.pods.len());
+        in_batch.extend(batch.iter().map(|pod| pod.0 as usize));
+        topology.count_objections(&in_batch);
+        if !topology.groups.is_empty() {
+            topology.count_pods(&in_batch);
+        }
+        topology
+    }
+
+    /// Terms of pods that are somewhere and do not want others near them.
+    fn count_objections(&mut self, in_batch: &FixedBitSet) {
+        let snapshot = self.snapshot;
+        for &(id, node) in &snapshot.anti_affine {
+            if !in_batch.contains(id.0 as usize) {
+                for &group in &*self.inverse_of(&snapshot.pods[id]) {
+                    self.count_on_node(group, node);
+                }
+            }
+        }
+    }
+
+    /// Pods that are somewhere and do not move (section 5.3). Pods that a claim was made for count where
+    /// they will be.
+    fn count_pods(&mut self, in_batch: &FixedBitSet) {
+        let snapshot = self.snapshot;
+        let mut listed: FxHashMap<SubjectId, Rc<[GroupId]>> = FxHashMap::default();
+        for (node, place) in snapshot.places.iter() {
+            for &id in place.pods.iter().chain(&place.prebound) {
+                let pod = &*snapshot.pods[id];
+                if pod.is_terminating() || in_batch.contains(id.0 as usize) {
+                    continue;
+                }
+                let groups = listed
+                    .entry(pod.subject_id)
+                    .or_insert_with(|| self.listing(pod))
+                    .clone();
+                for &group in &*groups {
+                    self.count_on_node(group, node);
+                }
+            }
+        }
+    }
+
+    /// Groups that count a pod that is already somewhere.
+    fn listing(&self, pod: &Pod) -> Rc<[GroupId]> {
+        (0..self.groups.len())
+            .map(GroupId)
+            .filter(|id| {
+                let group = &self.groups[id.0];
+                group.identity.rule != Rule::Inverse && group.lists(&pod.namespace, &pod.labels)
+            })
+            .collect()
+    }
+
+    fn count_on_node(&mut self, id: GroupId, node: NodeId) {
+        let identity = self.groups[id.0].identity.clone();
+        let counts = identity
+            .filter
+            .is_none_or(|filter| self.filters[filter.0].1.contains(node.0 as usize));
+        if !counts {
+            return;
+        }
+        let host = self.hosts_of_nodes[node];
+        let group = &mut self.groups[id.0];
+        match &mut group.domains {
+            Domains::Hosts(hosts) => hosts.record(host, identity.max_skew),
+            Domains::Values(values) => {
+                let possible = possible_values(&self.snapshot.nodes[node], identity.key);
+                let is_settled = possible.len() == 1;
+                let all = matches!(identity.rule, Rule::AntiAffinity | Rule::Inverse);
+                if is_settled || all {
+                    values.record_all(possible);
+                }
+            }
+        }
+        group.version += 1;
+    }
+
+    /// The groups whose rules a pod states in a step, with the number of domains that it wants.
+    fn owned(&mut self, pod: &Pod, step: Step) -> Vec<(GroupId, Option<u32>)> {
+        let shape = &*pod.shape;
+        let mut owned = Vec::new();
+        for spread in step.spreads(shape) {
+            let alternatives = if spread.honors_affinity {
+                step.alternatives(shape)
+            } else {
+                &[]
+            };
+            let alternatives: Vec<Requirements> = if alternatives.iter().any(Requirements::is_empty)
+            {
+                Vec::new()
+            } else {
+                alternatives.to_vec()
+            };
+            let tolerations = spread.honors_taints.then(|| shape.tolerations.clone());
+            let filter = self.filter(alternatives, tolerations.clone());
+            let seeds = self.seeds(spread.key, tolerations.as_deref());
+            let group = self.group(Identity {
+                rule: Rule::Spread,
+                key: spread.key,
+                namespaces: Some([pod.namespace.clone()].into()),
+                selector: spread.selector.clone(),
+                max_skew: spread.max_skew,
+                filter,
+                seeds,
+            });
+            owned.push((group, spread.min_domains));
+        }
+        for term in step.affinity(shape) {
+            let group = self.term(pod, term, Rule::Affinity);
+            owned.push((group, None));
+        }
+        for term in step.anti_affinity(shape) {
+            let group = self.term(pod, term, Rule::AntiAffinity);
+            owned.push((group, None));
+        }
+        owned
+    }
+
+    /// Groups through which a pod keeps others away.
+    fn inverse_of(&mut self, pod: &Pod) -> Rc<[GroupId]> {
+        let key = (pod.shape_id, pod.namespace.clone());
+        if let Some(known) = self.inverse.get(&key) {
+            return known.clone();
+        }
+        let terms = &pod.shape.topology.anti_affinity;
+        let groups: Rc<[GroupId]> = terms
+            .iter()
+            .map(|term| self.term(pod, term, Rule::Inverse))
+            .collect();
+        self.inverse.insert(key, groups.clone());
+        groups
+    }
+
+    fn term(&mut self, pod: &Pod, term: &AffinityTerm, rule: Rule) -> GroupId {
+        let tolerations = (rule != Rule::Inverse).then_some(&*pod.shape.tolerations);
+        let seeds = self.seeds(term.key, tolerations);
+        self.group(Identity {
+            rule,
+            key: term.key,
+            namespaces: term
+                .namespaces
+                .resolve(&pod.namespace, &self.snapshot.namespaces),
+            selector: term.selector.clone(),
+            max_skew: 0,
+            filter: None,
+            seeds,
+        })
+    }
+
+    fn seeds(&mut self, key: KeyId, tolerations: Option<&[Toleration]>) -> Vec<ValueId> {
+        if key == KeyId::HOSTNAME {
+            return Vec::new();
+        }
+        self.universe.values(key, tolerations)
+    }
+
+    fn filter(
+        &mut self,
+        alternatives: Vec<Requirements>,
+        tolerations: Option<Vec<Toleration>>,
+    ) -> Option<FilterId> {
+        if alternatives.is_empty() && tolerations.is_none() {
+            return None;
+        }
+        let filter = Filter {
+            alternatives,
+            tolerations,
+        };
+        if let Some(&id) = self.filter_ids.get(&filter) {
+            return Some(id);
+        }
+        let snapshot = self.snapshot;
+        let mut nodes = FixedBitSet::with_capacity(snapshot.nodes.len());
+        for (at, node) in snapshot.nodes.values().enumerate() {
+            nodes.set(
+                at,
+                filter.accepts(&node.requirements, &node.taints, snapshot),
+            );
+        }
+        let (id, filter) = (FilterId(self.filters.len()), Rc::new(filter));
+        self.filters.push((filter.clone(), nodes));
+        self.filter_ids.insert(filter, id);
+        Some(id)
+    }
+
+    fn group(&mut self, identity: Identity) -> GroupId {
+        if let Some(&id) = self.ids.get(&identity) {
+            return id;
+        }
+        let domains = if identity.key == KeyId::HOSTNAME {
+            Domains::Hosts(Hosts::default())
+        } else {
+            let mut values = Values::default();
+            let of_nodes = self.values_of_nodes(identity.key, identity.filter);
+            for &value in identity.seeds.iter().chain(&*of_nodes) {
+                values.know(value);
+            }
+            Domains::Values(values)
+        };
+        let (id, identity) = (GroupId(self.groups.len()), Rc::new(identity));
+        self.groups.push(Group {
+            identity: identity.clone(),
+            domains,
+            version: 0,
+        });
+        self.ids.insert(identity, id);
+        id
+    }
+
+    /// Values of nodes that take part in the round.
+    fn values_of_nodes(&mut self, key: KeyId, filter: Option<FilterId>) -> Rc<[ValueId]> {
+        if let Some(known) = self.values_of_nodes.get(&(key, filter)) {
+            return known.clone();
+        }
+        let mut values: Vec<ValueId> = self
+            .snapshot
+            .nodes
+            .iter()
+            .filter(|(id, node)| {
+                self.hosts_of_nodes[*id].is_some()
+                    && node.node.is_some()
+                    && filter.is_none_or(|filter| self.filters[filter.0].1.contains(id.0 as usize))
+            })
+            .flat_map(|(_, node)| possible_values(node, key).iter().copied())
+            .collect();
+        values.sort_unstable();
+        values.dedup();
+        let values: Rc<[ValueId]> = values.into();
+        self.values_of_nodes.insert((key, filter), values.clone());
+        values
+    }
+
+    fn selecting(&mut self, pod: &Pod) -> Rc<Selecting> {
+        if let Some(known) = self.selecting.get(&pod.subject_id) {
+            return known.clone();
+        }
+        let mut found = Selecting::default();
+        for (at, group) in self.groups.iter().enumerate() {
+            if group.selects(&pod.namespace, &pod.labels) {
+                match group.identity.rule {
+                    Rule::Inverse => found.objecting.push(GroupId(at)),
+                    Rule::Spread | Rule::Affinity | Rule::AntiAffinity => {
+                        found.counting.push(GroupId(at));
+                    }
+                }
+            }
+        }
+        let found = Rc::new(found);
+        self.selecting.insert(pod.subject_id, found.clone());
+        found
+    }
+
+    fn profile(&mut self, pod: &Pod, step: Step) -> ProfileId {
+        let key = (pod.shape_id, step, pod.subject_id);
+        if let Some(&known) = self.known_profiles.get(&key) {
+            return known;
+        }
+        let selecting = self.selecting(pod);
+        let strict = &step.alternatives(&pod.shape)[0];
+        let mut members = if pod.shape.has_rules() {
+            self.owned(pod, step)
+        } else {
+            Vec::new()
+        };
+        members.extend(selecting.objecting.iter().map(|&group| (group, None)));
+        let mut profile = Profile::default();
+        for (id, min_domains) in members {
+            let identity = &self.groups[id.0].identity;
+            let stake = Stake {
+                counts_itself: selecting.counting.contains(&id),
+                min_domains,
+                pod: strict.get(identity.key).cloned(),
+            };
+            if identity.key == KeyId::HOSTNAME {
+                profile.hosts.push((id, stake));
+            } else {
+                profile.values.push((id, stake));
+            }
+        }
+        let id = if let Some(&id) = self.profile_ids.get(&profile) {
+            id
+        } else {
+            let (id, profile) = (ProfileId(self.profiles.len()), Rc::new(profile));
+            self.profiles.push(profile.clone());
+            self.profile_ids.insert(profile, id);
+            id
+        };
+        self.known_profiles.insert(key, id);
+        id
+    }
+
+    /// Turns to a pod in one step. Says what it must mind and a number that goes up whenever the answer
+    /// may have changed.
+    pub(super) fn ask(&mut self, pod: &Pod, step: Step) -> (ProfileId, u64) {
+        if self.groups.is_empty() {
+            return (ProfileId(0), 0);
+        }
+        let id = self.profile(pod, step);
+        let profile = self.profiles[id.0].clone();
+        let members = profile.hosts.iter().chain(&profile.values);
+        let stamp = members.map(|(group, _)| self.groups[group.0].version).sum();
+        let asking = &mut self.asking;
+        if asking.profile == Some(id)
+            && asking.stamp == stamp
+            && asking.forbidden.len() == self.host_count
+        {
+            return (id, stamp);
+        }
+        asking.profile = Some(id);
+        asking.stamp = stamp;
+        asking.narrowed.clear();
+        asking.limits.clear();
+        asking.forbidden.clear();
+        asking.forbidden.grow(self.host_count);
+        for (group, stake) in &profile.hosts {
+            let group = &self.groups[group.0];
+            if let Domains::Hosts(hosts) = &group.domains {
+                hosts.forbid(group.identity.rule, stake, &mut asking.forbidden);
+            }
+        }
+        let vocabulary = &*self.snapshot.vocabulary;
+        for (group, stake) in &profile.values {
+            let group = &self.groups[group.0];
+            let limit = match (&group.domains, group.identity.rule) {
+                (Domains::Values(values), Rule::Spread) => {
+                    values.minimum(stake, vocabulary) + group.identity.max_skew
+                }
+                _ => 0,
+            };
+            asking.limits.push(limit);
+        }
+        (id, stamp)
+    }
+
+    /// Hosts that the pod at hand may not be on.
+    pub(super) fn forbidden(&self, profile: ProfileId) -> Option<&FixedBitSet> {
+        let minds_hosts = !self.profiles[profile.0].hosts.is_empty();
+        minds_hosts.then_some(&self.asking.forbidden)
+    }
+
+    /// The pod at hand may not be on the host.
+    pub(super) fn forbids(&self, profile: ProfileId, host: usize) -> bool {
+        self.forbidden(profile)
+            .is_some_and(|forbidden| forbidden.contains(host))
+    }
+
+    /// The rules over values let the pod at hand onto a place that exists.
+    pub(super) fn admits_node(&self, profile: ProfileId, node: &Node) -> bool {
+        let vocabulary = &*self.snapshot.vocabulary;
+        let values = &self.profiles[profile.0].values;
+        values
+            .iter()
+            .zip(&self.asking.limits)
+            .all(|((id, stake), &limit)| {
+                let group = &self.groups[id.0];
+                let Domains::Values(values) = &group.domains else {
+                    return true;
+                };
+                let &[value] = possible_values(node, group.identity.key) else {
+                    return false;
+                };
+                let count = values.count(value);
+                let own = i64::from(stake.counts_itself);
+                match group.identity.rule {
+                    Rule::Spread => count.is_some_and(|count| i64::from(count) + own <= limit),
+                    Rule::Affinity => match count {
+                        Some(0) => values.may_begin(stake, vocabulary),
+                        Some(_) => true,
+                        None => false,
+                    },
+                    Rule::AntiAffinity => count == Some(0),
+                    Rule::Inverse => count.is_none_or(|count| count == 0),
+                }
+            })
+    }
+
+    /// What the rules over values leave of a candidate's requirements.
+    pub(super) fn narrow(
+        &mut self,
+        profile: ProfileId,
+        sets: &mut Sets<'_>,
+        set: SetId,
+    ) -> Option<SetId> {
+        if self.profiles[profile.0].values.is_empty() {
+            return Some(set);
+        }
+        if let Some(&known) = self.asking.narrowed.get(&set) {
+            return known;
+        }
+        let narrowed = self.try_narrow(profile, sets, set).ok();
+        self.asking.narrowed.insert(set, narrowed);
+        narrowed
+    }
+
+    fn try_narrow(
+        &self,
+        profile: ProfileId,
+        sets: &mut Sets<'_>,
+        set: SetId,
+    ) -> Result<SetId, GroupId> {
+        let base = sets.get(set).clone();
+        let mut narrowed = set;
+        for (at, (id, _)) in self.profiles[profile.0].values.iter().enumerate() {
+            let key = self.groups[id.0].identity.key;
+            let allowed = self.allowed(profile, at, base.get(key));
+            if allowed.is_empty() {
+                return Err(*id);
+            }
+            narrowed = sets
+                .restrict(narrowed, Requirement::any_of(key, allowed))
+                .ok_or(*id)?;
+        }
+        Ok(narrowed)
+    }
+
+    /// Domains that one rule of a profile leaves.
+    fn allowed(
+        &self,
+        profile: ProfileId,
+        at: usize,
+        candidate: Option<&Requirement>,
+    ) -> Vec<ValueId> {
+        let vocabulary = &*self.snapshot.vocabulary;
+        let (id, stake) = &self.profiles[profile.0].values[at];
+        let group = &self.groups[id.0];
+        let Domains::Values(values) = &group.domains else {
+            return Vec::new();
+        };
+        match group.identity.rule {
+            Rule::Spread => values
+                .least(stake, candidate, self.asking.limits[at], vocabulary)
+                .into_iter()
+                .collect(),
+            Rule::Affinity => values.joined(stake, candidate, vocabulary),
+            Rule::AntiAffinity | Rule::Inverse => values.free(stake, candidate, vocabulary),
+        }
+    }
+
+    /// The rules over host names allow a new host.
+    pub(super) fn allows_new_host(&self, profile: ProfileId) -> bool {
+        self.new_host_objection(profile).is_none()
+    }
+
+    fn new_host_objection(&self, profile: ProfileId) -> Option<GroupId> {
+        let hosts = &self.profiles[profile.0].hosts;
+        let objection = hosts.iter().find(|(id, stake)| {
+            let group = &self.groups[id.0];
+            let Domains::Hosts(hosts) = &group.domains else {
+                return false;
+            };
+            !hosts.allows_new(group.identity.rule, stake, group.identity.max_skew)
+        });
+        objection.map(|(id, _)| *id)
+    }
+
+    /// Numbers a claim that was just opened.
+    pub(super) fn open_host(&mut self) -> usize {
+        self.host_count += 1;
+        self.host_count - 1
+    }
+
+    /// The number of the host of the first claim.
+    pub(super) fn first_claim_host(&self) -> usize {
+        self.first_claim_host
+    }
+
+    /// Counts a pod where it was put (section 5.9).
+    pub(super) fn record(&mut self, pod: &Pod, sets: &Sets<'_>, site: Site<'_>) {
+        if self.groups.is_empty() {
+            return;
+        }
+        let selecting = self.selecting(pod);
+        let inverse = if pod.shape.topology.anti_affinity.is_empty() {
+            Rc::default()
+        } else {
+            self.inverse_of(pod)
+        };
+        for &id in selecting.counting.iter().chain(&*inverse) {
+            match site {
+                Site::Node(node) => self.count_on_node(id, node),
+                Site::Claim {
+                    host,
+                    set,
+                    template,
+                    taints,
+                } => {
+                    if self.filter_accepts(id, sets, set, template, taints) {
+                        self.count_on_claim(id, host, sets.get(set));
+                    }
+                }
+            }
+        }
+    }
+
+    fn filter_accepts(
+        &mut self,
+        id: GroupId,
+        sets: &Sets<'_>,
+        set: SetId,
+        template: usize,
+        taints: &[Taint],
+    ) -> bool {
+        let Some(filter) = self.groups[id.0].identity.filter else {
+            return true;
+        };
+        let (filters, snapshot) = (&self.filters, self.snapshot);
+        *self
+            .filtered_sets
+            .entry((filter, set, template))
+            .or_insert_with(|| filters[filter.0].0.accepts(sets.get(set), taints, snapshot))
+    }
+
+    fn count_on_claim(&mut self, id: GroupId, host: usize, set: &Requirements) {
+        let group = &mut self.groups[id.0];
+        let identity = &group.identity;
+        match &mut group.domains {
+            Domains::Hosts(hosts) => hosts.record(Some(host), identity.max_skew),
+            Domains::Values(values) => {
+                let requirement = set.get(identity.key).filter(|own| !own.is_complement());
+                let possible = requirement.map_or(&[][..], Requirement::values);
+                let all = matches!(identity.rule, Rule::AntiAffinity | Rule::Inverse);
+                if possible.len() != 1 && !all {
+                    return;
+                }
+                values.record_all(possible);
+            }
+        }
+        group.version += 1;
+    }
+}
+
+impl Filter {
+    fn accepts(&self, place: &Requirements, taints: &[Taint], snapshot: &Snapshot) -> bool {
+        let is_met = self.alternatives.is_empty()
+            || self
+                .alternatives
+                .iter()
+                .any(|wanted| place.compatible(wanted, Undefined::Refused, &snapshot.vocabulary));
+        is_met
+            && self
+                .tolerations
+                .as_ref()
+                .is_none_or(|own| tolerates(own, taints))
+    }
+}
+
+/// Values that a node's label may have: one once there is a Node, perhaps several before.
+fn possible_values(node: &Node, key: KeyId) -> &[ValueId] {
+    let own = node.requirements.get(key);
+    let promised = || {
+        let claim = node.claim.as_ref().filter(|_| node.is_unlaunched())?;
+        claim.requirements.get(key)
+    };
+    let requirement = own.or_else(promised).filter(|own| !own.is_complement());
+    requirement.map_or(&[], Requirement::values)
+}
