@@ -10,7 +10,10 @@ use futures::{Stream, StreamExt};
 use karpenter_api::{
     NodeClaim, NodePool,
     labels::NODEPOOL,
-    objects::{DaemonSet, Namespace, Node, Pod, PodDisruptionBudget},
+    objects::{
+        CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+        PodDisruptionBudget, StorageClass,
+    },
 };
 use karpenter_cloud::NodeClassKind;
 use kube::{
@@ -44,6 +47,10 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
         Box::pin(built_in::<DaemonSet>(Arc::clone(ctx))),
         Box::pin(built_in::<PodDisruptionBudget>(Arc::clone(ctx))),
         Box::pin(built_in::<Namespace>(Arc::clone(ctx))),
+        Box::pin(built_in::<StorageClass>(Arc::clone(ctx))),
+        Box::pin(built_in::<PersistentVolume>(Arc::clone(ctx))),
+        Box::pin(built_in::<PersistentVolumeClaim>(Arc::clone(ctx))),
+        Box::pin(built_in::<CSINode>(Arc::clone(ctx))),
     ];
     for kind in ctx.cloud.node_class_kinds() {
         tasks.push(Box::pin(node_classes(Arc::clone(ctx), *kind)));

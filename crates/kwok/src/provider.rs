@@ -299,6 +299,7 @@ fn well_known(types: &[InstanceType]) -> WellKnown {
             .iter()
             .map(|one| (one.group.to_owned(), one.kind.to_owned()))
             .collect(),
+        ..WellKnown::default()
     }
 }
 

@@ -27,6 +27,7 @@ pub mod snapshot;
 pub mod taint;
 pub mod topology;
 pub mod vocabulary;
+pub mod volume;
 
 pub mod lower;
 pub mod schedule;

@@ -91,8 +91,6 @@ impl HostPort {
 /// What this release cannot place yet; refused rather than placed wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unsupported {
-    /// A persistent volume.
-    Volume,
     /// A dynamic resource claim.
     ResourceClaim,
 }
@@ -101,7 +99,6 @@ impl Unsupported {
     /// What is not supported, for people.
     pub fn describe(self) -> &'static str {
         match self {
-            Self::Volume => "persistent volume claims",
             Self::ResourceClaim => "resource claims",
         }
     }
@@ -210,6 +207,8 @@ pub struct Pod {
     pub critical: bool,
     /// Effective requests, with `pods: 1`.
     pub requests: Resources,
+    /// Names of the PersistentVolumeClaims that are its volumes.
+    pub volumes: Box<[Arc<str>]>,
     /// Equal ids mean equal constraints.
     pub shape_id: ShapeId,
     /// The constraints.

@@ -22,6 +22,7 @@ use crate::{
     taint::tolerates,
     topology::Namespace,
     vocabulary::{DaemonId, Id, IdVec, NodeId, PodId, PoolId, Vocabulary},
+    volume::{VolumeParts, Volumes},
 };
 
 /// One of something, in the thousandths that resources are counted in.
@@ -51,6 +52,8 @@ pub struct Parts {
     pub daemons: Vec<Arc<Daemon>>,
     /// All PodDisruptionBudgets.
     pub budgets: Vec<Arc<DisruptionBudget>>,
+    /// Volumes, their claims and classes, and what nodes can attach.
+    pub volumes: VolumeParts,
     /// All namespaces, for rules that select them by their labels.
     pub namespaces: Vec<Arc<Namespace>>,
     /// What could not be lowered.
@@ -101,6 +104,8 @@ pub struct Snapshot {
     pub daemons: IdVec<DaemonId, Arc<Daemon>>,
     /// PodDisruptionBudgets in order of namespace and name.
     pub budgets: Vec<Arc<DisruptionBudget>>,
+    /// Volumes, their claims and classes, and what nodes can attach.
+    pub volumes: Arc<Volumes>,
     /// Namespaces in name order.
     pub namespaces: Vec<Arc<Namespace>>,
     /// Pods that have not ended and must not be near certain others, with the node each is bound to or
@@ -166,6 +171,7 @@ impl Snapshot {
             mut pods,
             mut daemons,
             mut budgets,
+            volumes,
             mut namespaces,
             set_aside,
         } = parts;
@@ -186,6 +192,7 @@ impl Snapshot {
             pods: pods.into_iter().collect(),
             daemons: daemons.into_iter().collect(),
             budgets,
+            volumes: Arc::new(Volumes::new(volumes)),
             namespaces,
             anti_affine: Vec::new(),
             set_aside,

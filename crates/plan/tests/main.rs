@@ -9,4 +9,5 @@ mod properties;
 mod requirement;
 mod scheduling;
 mod topology;
+mod volumes;
 mod world;

@@ -25,6 +25,15 @@ const fn kind(
 /// In the order in which they are admitted: what others refer to comes first.
 pub(super) const KINDS: &[Kind] = &[
     kind("v1", "Namespace", "namespaces", false),
+    kind("storage.k8s.io/v1", "StorageClass", "storageclasses", false),
+    kind("v1", "PersistentVolume", "persistentvolumes", false),
+    kind(
+        "v1",
+        "PersistentVolumeClaim",
+        "persistentvolumeclaims",
+        true,
+    ),
+    kind("storage.k8s.io/v1", "CSINode", "csinodes", false),
     kind(
         "scheduling.k8s.io/v1",
         "PriorityClass",

@@ -15,7 +15,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use karpenter_api::{
     NodeClaim, NodePool,
-    objects::{DaemonSet, Namespace, Node, Pod, PodDisruptionBudget},
+    objects::{
+        CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+        PodDisruptionBudget, StorageClass,
+    },
 };
 use karpenter_cloud::Cloud as _;
 use karpenter_control::mirror::{Mirror, Mirrored};
@@ -270,6 +273,14 @@ fn freeze(mut admitted: Admitted, types: Vec<InstanceType>, gate: &Gate, now: Ti
         &mut refused,
     );
     apply::<Namespace>(&mirror, take("v1", "Namespace"), &mut refused);
+    apply::<StorageClass>(
+        &mirror,
+        take("storage.k8s.io/v1", "StorageClass"),
+        &mut refused,
+    );
+    apply::<PersistentVolume>(&mirror, take("v1", "PersistentVolume"), &mut refused);
+    apply::<PersistentVolumeClaim>(&mirror, take("v1", "PersistentVolumeClaim"), &mut refused);
+    apply::<CSINode>(&mirror, take("storage.k8s.io/v1", "CSINode"), &mut refused);
     apply::<Pod>(&mirror, take("v1", "Pod"), &mut refused);
     World {
         snapshot: mirror.snapshot(now),

@@ -12,11 +12,17 @@ use std::{
 use jiff::Timestamp;
 use karpenter_api::{
     NodeClaim, NodePool, labels,
-    objects::{DaemonSet, Namespace, Node, Pod, PodDisruptionBudget},
+    objects::{
+        CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+        PodDisruptionBudget, StorageClass,
+    },
 };
 use karpenter_plan::{
     Catalog, CatalogFeed, Daemon, DisruptionBudget, Lowering, NodeInput, Parts, Pool, PoolPart,
-    Problem, Snapshot, node, pod::PodKey, topology,
+    Problem, Snapshot, node,
+    pod::PodKey,
+    topology,
+    volume::{AttachLimits, Volume, VolumeClaim, VolumeClass, VolumeParts},
 };
 
 use super::{Key, NodeClass, objects::Objects, state::State};
@@ -58,6 +64,10 @@ pub(crate) struct Cache {
     daemons: BTreeMap<Key, Lowered<DaemonSource, Daemon>>,
     budgets: BTreeMap<Key, Lowered<Arc<PodDisruptionBudget>, DisruptionBudget>>,
     namespaces: BTreeMap<Key, Lowered<Arc<Namespace>, topology::Namespace>>,
+    volume_claims: BTreeMap<Key, Lowered<Arc<PersistentVolumeClaim>, VolumeClaim>>,
+    volumes: BTreeMap<Key, Lowered<Arc<PersistentVolume>, Volume>>,
+    storage_classes: BTreeMap<Key, Lowered<Arc<StorageClass>, VolumeClass>>,
+    csi_nodes: BTreeMap<Key, Lowered<Arc<CSINode>, AttachLimits>>,
     catalogs: BTreeMap<u64, Arc<Catalog>>,
     last: Option<(u64, Arc<Snapshot>)>,
 }
@@ -136,6 +146,10 @@ impl State {
             daemons,
             budgets,
             namespaces,
+            volume_claims,
+            volumes,
+            storage_classes,
+            csi_nodes,
             pods,
             feeds,
             daemon_pods,
@@ -185,6 +199,36 @@ impl State {
             |namespace| Ok(lowering.namespace(namespace)),
             &mut problems,
         );
+        let volumes = VolumeParts {
+            claims: lower_all(
+                &mut cache.volume_claims,
+                keyed(volume_claims),
+                Arc::ptr_eq,
+                |claim| Ok(lowering.volume_claim(claim)),
+                &mut problems,
+            ),
+            volumes: lower_all(
+                &mut cache.volumes,
+                keyed(volumes),
+                Arc::ptr_eq,
+                |volume| Ok(lowering.volume(volume)),
+                &mut problems,
+            ),
+            classes: lower_all(
+                &mut cache.storage_classes,
+                keyed(storage_classes),
+                Arc::ptr_eq,
+                |class| Ok(lowering.volume_class(class)),
+                &mut problems,
+            ),
+            limits: lower_all(
+                &mut cache.csi_nodes,
+                keyed(csi_nodes),
+                Arc::ptr_eq,
+                |node| Ok(lowering.attach_limits(node)),
+                &mut problems,
+            ),
+        };
         let pools = pools_lowered
             .into_iter()
             .map(|pool| {
@@ -209,6 +253,7 @@ impl State {
             daemons,
             budgets,
             namespaces,
+            volumes,
             set_aside: problems,
         };
         Snapshot::freeze(now, parts)

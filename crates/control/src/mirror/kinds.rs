@@ -7,7 +7,10 @@ use std::{fmt::Debug, sync::Arc};
 
 use karpenter_api::{
     Condition, NodeClaim, NodePool,
-    objects::{DaemonSet, Namespace, Node, Pod, PodDisruptionBudget, pod::PodCondition},
+    objects::{
+        CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+        PodDisruptionBudget, StorageClass, pod::PodCondition,
+    },
 };
 use karpenter_plan::{self as plan, pod::Owner};
 use kube::{
@@ -157,6 +160,22 @@ kept_whole!(Node { spec, status }, nodes, node_changed);
 kept_whole!(DaemonSet { spec }, daemons, daemon_changed);
 kept_whole!(PodDisruptionBudget { spec, status }, budgets, |_, _| {});
 kept_whole!(Namespace {}, namespaces, |_, _| {});
+kept_whole!(
+    PersistentVolumeClaim { spec, status },
+    volume_claims,
+    |_, _| {}
+);
+kept_whole!(PersistentVolume { spec }, volumes, |_, _| {});
+kept_whole!(
+    StorageClass {
+        provisioner,
+        volume_binding_mode,
+        allowed_topologies
+    },
+    storage_classes,
+    |_, _| {}
+);
+kept_whole!(CSINode { spec }, csi_nodes, |_, _| {});
 written!(NodePool, cluster);
 written!(NodeClaim, cluster);
 written!(Node, cluster);
@@ -164,6 +183,10 @@ written!(Pod, namespaced);
 written!(DaemonSet, namespaced);
 written!(PodDisruptionBudget, namespaced);
 written!(Namespace, cluster);
+written!(PersistentVolumeClaim, namespaced);
+written!(PersistentVolume, cluster);
+written!(StorageClass, cluster);
+written!(CSINode, cluster);
 
 /// What is kept of a pod: enough to know where it is, whose it is and what changed.
 #[derive(Clone, Debug)]

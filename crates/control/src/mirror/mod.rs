@@ -311,6 +311,10 @@ impl Mirror {
         state.daemons.expect_list();
         state.budgets.expect_list();
         state.namespaces.expect_list();
+        state.volume_claims.expect_list();
+        state.volumes.expect_list();
+        state.storage_classes.expect_list();
+        state.csi_nodes.expect_list();
         state.classes.expect_list();
     }
 
@@ -324,6 +328,10 @@ impl Mirror {
             && state.daemons.is_listed()
             && state.budgets.is_listed()
             && state.namespaces.is_listed()
+            && state.volume_claims.is_listed()
+            && state.volumes.is_listed()
+            && state.storage_classes.is_listed()
+            && state.csi_nodes.is_listed()
             && state.classes.is_listed()
     }
 

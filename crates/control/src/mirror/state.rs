@@ -9,7 +9,10 @@ use std::{
 use jiff::Timestamp;
 use karpenter_api::{
     NodeClaim, NodePool,
-    objects::{DaemonSet, Namespace, Node, Pod, PodDisruptionBudget},
+    objects::{
+        CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+        PodDisruptionBudget, StorageClass,
+    },
 };
 use karpenter_plan::{CatalogFeed, Lowering};
 
@@ -54,6 +57,10 @@ pub struct AllSubscribers {
     pub(super) daemons: Subscribers<Arc<DaemonSet>>,
     pub(super) budgets: Subscribers<Arc<PodDisruptionBudget>>,
     pub(super) namespaces: Subscribers<Arc<Namespace>>,
+    pub(super) volume_claims: Subscribers<Arc<PersistentVolumeClaim>>,
+    pub(super) volumes: Subscribers<Arc<PersistentVolume>>,
+    pub(super) storage_classes: Subscribers<Arc<StorageClass>>,
+    pub(super) csi_nodes: Subscribers<Arc<CSINode>>,
     pub(super) classes: Subscribers<Arc<NodeClass>>,
 }
 
@@ -67,6 +74,10 @@ pub struct State {
     pub(super) daemons: Objects<Arc<DaemonSet>>,
     pub(super) budgets: Objects<Arc<PodDisruptionBudget>>,
     pub(super) namespaces: Objects<Arc<Namespace>>,
+    pub(super) volume_claims: Objects<Arc<PersistentVolumeClaim>>,
+    pub(super) volumes: Objects<Arc<PersistentVolume>>,
+    pub(super) storage_classes: Objects<Arc<StorageClass>>,
+    pub(super) csi_nodes: Objects<Arc<CSINode>>,
     pub(super) classes: Objects<Arc<NodeClass>>,
     /// What could not be decoded, by kind and key: the pool it belongs to, and why.
     pub(super) aside: BTreeMap<(&'static str, Key), (Option<String>, String)>,

@@ -59,6 +59,7 @@ impl FakeCloud {
             restricted_domains: vec![Provider::Kwok.domain().to_owned()],
             aliases: Vec::new(),
             node_classes: vec![(KIND.group.to_owned(), KIND.kind.to_owned())],
+            ..WellKnown::default()
         };
         let hooks = hooks
             .into_iter()

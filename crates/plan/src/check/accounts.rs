@@ -79,7 +79,7 @@ pub(super) fn violations(view: &View<'_>, plan: &Plan, report: &Report) -> Vec<V
             (_, Some(2..)) => violations.push(Violation::PodTwice(id)),
             (Standing::Waits | Standing::Stuck | Standing::Content, _) => {}
         }
-        if mentions.contains_key(&id) && is_placed_wrongly(plan, id, pod) {
+        if mentions.contains_key(&id) && is_placed_wrongly(snapshot, plan, id, pod) {
             violations.push(Violation::PodRefused(id));
         }
     }
@@ -108,8 +108,10 @@ pub(super) fn violations(view: &View<'_>, plan: &Plan, report: &Report) -> Vec<V
     violations
 }
 
-fn is_placed_wrongly(plan: &Plan, id: PodId, pod: &Pod) -> bool {
-    let must_not = pod.shape.unsupported.is_some() || pod.shape.ignored.is_some();
+fn is_placed_wrongly(snapshot: &Snapshot, plan: &Plan, id: PodId, pod: &Pod) -> bool {
+    let must_not = pod.shape.unsupported.is_some()
+        || pod.shape.ignored.is_some()
+        || (pod.is_provisionable() && snapshot.volumes.fault(pod).is_some());
     must_not && placed(plan).any(|placed| placed == id)
 }
 

@@ -8,7 +8,7 @@
 //! It judges what is *wrong*, not what is *worse*: a plan that wastes money passes, one that breaks a
 //! promise does not. `accounts` sees that every pod is spoken for once, `existing` and `claims`
 //! that each place really takes its pods, `limits` that pools keep within their bounds, `neighbors`
-//! that rules between pods hold in the end. `terms`
+//! that rules between pods hold in the end, `volumes` that pods are where their volumes can be. `terms`
 //! and `daemons` are the judge's own reading of labels and DaemonSets.
 
 use alloc::vec::Vec;
@@ -24,6 +24,7 @@ mod limits;
 mod neighbors;
 mod terms;
 mod violation;
+mod volumes;
 
 // `explain` reads the world as the judge does.
 pub(crate) use self::claims::{Deal, Kind, Kinds, known_labels};
@@ -56,6 +57,7 @@ pub fn check_view(view: &View<'_>, plan: &Plan, report: &Report) -> Result<(), V
         violations.extend(claims::violations(view, plan, report, &kinds));
         violations.extend(limits::violations(view, plan, &kinds));
         violations.extend(neighbors::violations(view, plan));
+        violations.extend(volumes::violations(view, plan));
     }
     if violations.is_empty() {
         Ok(())

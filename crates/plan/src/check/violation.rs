@@ -35,6 +35,10 @@ pub enum Violation {
     /// A node has less than is asked of it.
     NodeCapacity(NodeId, ResourceId),
 
+    /// A pod is where its volumes cannot be.
+    VolumeElsewhere(PodId),
+    /// A node attaches more volumes than it can.
+    NodeVolumes(NodeId),
     /// Two pods share a domain that the first does not want to share.
     TooNear(PodId, PodId, KeyId),
     /// A pod is in a domain without any pod that it must be near.
@@ -97,6 +101,8 @@ impl fmt::Display for Violation {
             Self::NodeLabels(pod, node) => write!(f, "{pod:?} excludes the labels of {node:?}"),
             Self::NodePorts(pod, node) => write!(f, "a host port of {pod:?} is taken on {node:?}"),
             Self::NodeCapacity(node, resource) => write!(f, "{node:?} has too little {resource:?}"),
+            Self::VolumeElsewhere(pod) => write!(f, "{pod:?} is where its volumes cannot be"),
+            Self::NodeVolumes(node) => write!(f, "{node:?} attaches more volumes than it can"),
             Self::TooNear(pod, other, key) => {
                 write!(
                     f,

@@ -30,6 +30,7 @@ mod pool;
 mod requirement;
 mod resources;
 mod topology;
+mod volume;
 mod workload;
 
 pub use self::{node::is_premature, resources::to_resource_list};
@@ -45,6 +46,10 @@ pub struct WellKnown {
     pub aliases: Vec<(String, String)>,
     /// Group and kind of the node classes that the provider serves.
     pub node_classes: Vec<(String, String)>,
+    /// CSI drivers whose volumes nodes of the provider cannot attach.
+    pub unsupported_provisioners: Vec<String>,
+    /// Labels that restrict volumes and that nodes of the provider do not carry.
+    pub unsupported_topology_keys: Vec<String>,
 }
 
 /// Something that could not be lowered and is set aside.
@@ -105,6 +110,8 @@ pub struct Lowering {
     aliases: FxHashMap<String, String>,
     restricted_domains: Vec<String>,
     node_classes: Vec<(String, String)>,
+    unsupported_provisioners: Vec<String>,
+    unsupported_topology_keys: Vec<String>,
     strings: Pool<Arc<str>>,
     labels: Pool<Labels>,
     shapes: FxHashMap<Arc<Shape>, ShapeId>,
@@ -169,6 +176,8 @@ impl Lowering {
             aliases,
             restricted_domains,
             node_classes: well_known.node_classes.clone(),
+            unsupported_provisioners: well_known.unsupported_provisioners.clone(),
+            unsupported_topology_keys: well_known.unsupported_topology_keys.clone(),
             sweep_shapes_at: SMALL,
             sweep_subjects_at: SMALL,
             ..Self::default()

@@ -1,7 +1,10 @@
 //! Pods: effective requests, constraint shapes, and what forbids placing or moving them.
 
 use alloc::{
+    boxed::Box,
+    format,
     string::{String, ToString},
+    sync::Arc,
     vec::Vec,
 };
 
@@ -86,6 +89,7 @@ impl Lowering {
                 "system-cluster-critical" | "system-node-critical"
             ),
             requests: self.effective_requests(spec, Some(status)),
+            volumes: self.volumes(name_of(meta), spec),
             shape_id,
             shape,
         }
@@ -264,6 +268,18 @@ impl Lowering {
         lowered
     }
 
+    /// Names of the claims that are the pod's volumes.
+    fn volumes(&mut self, pod: &str, spec: &objects::PodSpec) -> Box<[Arc<str>]> {
+        let names = spec.volumes.iter().filter_map(|volume| {
+            let ephemeral = volume.ephemeral.is_some();
+            match &volume.persistent_volume_claim {
+                Some(claim) => Some(self.string(&claim.claim_name)),
+                None => ephemeral.then(|| format!("{pod}-{}", volume.name).into()),
+            }
+        });
+        names.collect()
+    }
+
     /// Upstream reads the ports of containers only; init containers open theirs before.
     fn ports(&mut self, containers: &[Container]) -> Vec<HostPort> {
         let mut ports: Vec<HostPort> = containers
@@ -423,14 +439,5 @@ fn do_not_disrupt(annotation: Option<&String>) -> DoNotDisrupt {
 }
 
 fn unsupported(spec: &objects::PodSpec) -> Option<Unsupported> {
-    let has_claim = |volume: &objects::pod::Volume| {
-        volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some()
-    };
-    if !spec.resource_claims.is_empty() {
-        Some(Unsupported::ResourceClaim)
-    } else if spec.volumes.iter().any(has_claim) {
-        Some(Unsupported::Volume)
-    } else {
-        None
-    }
+    (!spec.resource_claims.is_empty()).then_some(Unsupported::ResourceClaim)
 }

@@ -1,4 +1,5 @@
-//! Pods that cannot be told apart but for rules between pods: one wish, one size, the same host ports.
+//! Pods that cannot be told apart but for rules between pods: one wish, one size, the same host ports,
+//! volumes in the same places.
 //! What refused one of them for another reason than those rules refuses all.
 //!
 //! Within a round nodes only fill up and open claims only narrow and fill up, so "does not fit" and
@@ -13,7 +14,7 @@ use core::ops::{Index, IndexMut};
 use fixedbitset::FixedBitSet;
 use rustc_hash::FxHashMap;
 
-use super::{Refusal, set::WishId, topology::ProfileId};
+use super::{Refusal, ask::Volumes, set::WishId, topology::ProfileId};
 use crate::{
     pod::{HostPort, Pod},
     resources::Resources,
@@ -41,11 +42,11 @@ pub(super) struct Classes {
     all: Vec<Class>,
     sizes: FxHashMap<Resources, u32>,
     ports: FxHashMap<Vec<HostPort>, u32>,
-    ids: FxHashMap<(WishId, u32, u32), ClassId>,
+    ids: FxHashMap<(WishId, Volumes, u32, u32), ClassId>,
 }
 
 impl Classes {
-    pub(super) fn of(&mut self, pod: &Pod, wish: WishId) -> ClassId {
+    pub(super) fn of(&mut self, pod: &Pod, wish: WishId, volumes: &Volumes) -> ClassId {
         let size = number(&mut self.sizes, &pod.requests);
         let ports = if pod.shape.ports.is_empty() {
             u32::MAX
@@ -53,7 +54,8 @@ impl Classes {
             number(&mut self.ports, &pod.shape.ports)
         };
         let all = &mut self.all;
-        *self.ids.entry((wish, size, ports)).or_insert_with(|| {
+        let key = (wish, volumes.clone(), size, ports);
+        *self.ids.entry(key).or_insert_with(|| {
             all.push(Class::default());
             ClassId(all.len() - 1)
         })

@@ -6,11 +6,14 @@ use fixedbitset::FixedBitSet;
 use rustc_hash::FxHashMap;
 
 use super::{
+    ask::Ask,
+    attach::Attached,
     class::Class,
     set::{Sets, WishId},
-    topology::{ProfileId, Topology},
+    topology::Topology,
 };
 use crate::{
+    node::Node,
     pod::Pod,
     requirement::Undefined,
     resources::Resources,
@@ -35,6 +38,7 @@ pub(super) struct Existing<'a> {
     bins: Vec<Bin>,
     /// Per wish the places whose taints and labels allow it, which nothing changes within a round.
     allowed: FxHashMap<WishId, FixedBitSet>,
+    volumes: Attached<'a>,
 }
 
 impl<'a> Existing<'a> {
@@ -63,6 +67,7 @@ impl<'a> Existing<'a> {
             snapshot,
             bins,
             allowed: FxHashMap::default(),
+            volumes: Attached::new(snapshot),
         }
     }
 
@@ -77,39 +82,38 @@ impl<'a> Existing<'a> {
     }
 
     /// Puts the pod on the first place that accepts it.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one round, borrowed apart"
-    )]
     pub(super) fn place(
         &mut self,
+        ask: &Ask<'_>,
         class: &mut Class,
         sets: &Sets<'a>,
         topology: &Topology<'a>,
-        profile: ProfileId,
-        wish: WishId,
-        id: PodId,
-        pod: &Pod,
     ) -> Option<NodeId> {
+        let pod = ask.pod;
         let mut places = match class.places.take() {
             Some(places) => places,
-            None => self.allowed(sets, wish).clone(),
+            None => self.allowed(ask, sets),
         };
-        let forbidden = topology.forbidden(profile);
+        let forbidden = topology.forbidden(ask.profile);
+        let attachments = self.snapshot.volumes.attachments(pod);
         let mut from = 0;
         let mut accepted = None;
         while let Some(at) = next(&places, forbidden, from) {
             from = at + 1;
             let bin = &self.bins[at];
-            if !topology.admits_node(profile, &self.snapshot.nodes[bin.node]) {
+            if !topology.admits_node(ask.profile, &self.snapshot.nodes[bin.node]) {
+                continue;
+            }
+            if !self.volumes.accept(bin.node, pod, &attachments) {
                 continue;
             }
             if pod.requests.fits(&bin.remaining) && !self.ports_conflict(at, pod) {
                 let bin = &mut self.bins[at];
                 bin.remaining.subtract_present(&pod.requests);
                 if !pod.shape.ports.is_empty() {
-                    bin.with_ports.push(id);
+                    bin.with_ports.push(ask.id);
                 }
+                self.volumes.attach(bin.node, pod, attachments);
                 accepted = Some(bin.node);
                 break;
             }
@@ -119,27 +123,42 @@ impl<'a> Existing<'a> {
         accepted
     }
 
-    fn allowed(&mut self, sets: &Sets<'a>, wish: WishId) -> &FixedBitSet {
+    /// Places whose taints and labels allow the wish, and where the volumes can be.
+    fn allowed(&mut self, ask: &Ask<'_>, sets: &Sets<'a>) -> FixedBitSet {
         let Self {
             snapshot,
             bins,
             allowed,
+            ..
         } = self;
-        allowed.entry(wish).or_insert_with(|| {
-            let wanted = sets.wish_of(wish);
+        let labelled = |node: &Node, wish: WishId| {
+            node.requirements.compatible(
+                &sets.wish_of(wish).requirements,
+                Undefined::Refused,
+                &snapshot.vocabulary,
+            )
+        };
+        let places = allowed.entry(ask.wish).or_insert_with(|| {
+            let tolerations = &sets.wish_of(ask.wish).tolerations;
             let mut places = FixedBitSet::with_capacity(bins.len());
             for (at, bin) in bins.iter().enumerate() {
                 let node = &snapshot.nodes[bin.node];
-                let allows = tolerates(&wanted.tolerations, &node.taints)
-                    && node.requirements.compatible(
-                        &wanted.requirements,
-                        Undefined::Refused,
-                        &snapshot.vocabulary,
-                    );
+                let allows = tolerates(tolerations, &node.taints) && labelled(node, ask.wish);
                 places.set(at, allows);
             }
             places
-        })
+        });
+        let mut places = places.clone();
+        if !ask.volumes.are_anywhere() {
+            for (at, bin) in bins.iter().enumerate() {
+                let node = &snapshot.nodes[bin.node];
+                let mut alternatives = ask.volumes.alternatives().flatten();
+                if !alternatives.any(|wish| labelled(node, wish)) {
+                    places.set(at, false);
+                }
+            }
+        }
+        places
     }
 
     fn ports_conflict(&self, at: usize, pod: &Pod) -> bool {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Report, SkipReason};
 use crate::{
-    pod::Pod,
+    pod::{Ignored, Pod},
     snapshot::{Snapshot, View},
     vocabulary::{IdVec, NodeId, PodId},
 };
@@ -18,6 +18,10 @@ pub(super) fn pods(view: &View<'_>, report: &mut Report) -> Vec<PodId> {
         if pod.is_provisionable() {
             if let Some(ignored) = &pod.shape.ignored {
                 report.ignored.push((id, ignored.clone()));
+            } else if let Some(fault) = snapshot.volumes.fault(pod) {
+                let message = fault.into();
+                let event = true;
+                report.ignored.push((id, Ignored { message, event }));
             } else if let Some(node) = expected[id] {
                 report.skipped.push((id, SkipReason::Expected(node)));
             } else {

@@ -13,6 +13,15 @@ use alloc::{collections::VecDeque, rc::Rc, vec::Vec};
 
 use rustc_hash::FxHashMap;
 
+use self::{
+    ask::{Ask, VolumeWishes},
+    class::Classes,
+    existing::Existing,
+    open::OpenClaims,
+    set::Sets,
+    template::Templates,
+    topology::{Site, Topology},
+};
 pub use self::{
     claim::{MAX_INSTANCE_TYPES, NewClaim, node_claim},
     gather::is_fully_blocked,
@@ -21,14 +30,6 @@ pub use self::{
     template::leaves_types,
     topology::{Rule, TopologyRefusal},
 };
-use self::{
-    class::{ClassId, Classes},
-    existing::Existing,
-    open::OpenClaims,
-    set::{Sets, WishId},
-    template::Templates,
-    topology::{ProfileId, Site, Topology},
-};
 use crate::{
     pod::{Ignored, Pod},
     resources::ResourceId,
@@ -36,6 +37,8 @@ use crate::{
     vocabulary::{IdVec, NodeId, PodId, PoolId, ShapeId},
 };
 
+mod ask;
+mod attach;
 mod claim;
 mod class;
 mod existing;
@@ -180,6 +183,7 @@ struct Solve<'a> {
     open: OpenClaims,
     templates: Templates,
     topology: Topology<'a>,
+    volumes: VolumeWishes,
     ladders: FxHashMap<ShapeId, Rc<[Step]>>,
     bindings: Vec<(PodId, NodeId)>,
     /// Counts what may turn a refusal into an acceptance: a claim opened, or one that defines more keys.
@@ -203,6 +207,7 @@ impl<'a> Solve<'a> {
             open: OpenClaims::default(),
             templates,
             topology,
+            volumes: VolumeWishes::default(),
             ladders: FxHashMap::default(),
             sets,
             bindings: Vec::new(),
@@ -272,81 +277,73 @@ impl<'a> Solve<'a> {
 
     fn place_once(&mut self, id: PodId, pod: &Pod, step: Step) -> Result<(), Refusal> {
         let wish = self.sets.wish(&pod.shape, pod.shape_id, step);
-        let class = self.classes.of(pod, wish);
+        let volumes = self
+            .volumes
+            .of(self.snapshot, &mut self.sets, pod)
+            .map_err(Refusal::Volumes)?;
+        let class = self.classes.of(pod, wish, &volumes);
         let (profile, stamp) = self.topology.ask(pod, step);
         if let Some((version, at, refusal)) = self.classes[class].refused_at.get(&profile)
             && (*version, *at) == (self.version, stamp)
         {
             return Err(refusal.clone());
         }
-        let found = self.existing.place(
-            &mut self.classes[class],
-            &self.sets,
-            &self.topology,
-            profile,
-            wish,
+        let ask = Ask {
             id,
             pod,
-        );
+            wish,
+            volumes,
+            class,
+            profile,
+        };
+        let class = &mut self.classes[ask.class];
+        let found = self.existing.place(&ask, class, &self.sets, &self.topology);
         if let Some(node) = found {
             self.bindings.push((id, node));
             self.topology.record(pod, &self.sets, Site::Node(node));
             return Ok(());
         }
         let accepted = self.open.place(
-            class,
+            &ask,
             &mut self.classes,
             &mut self.sets,
             &mut self.topology,
             &self.templates,
-            profile,
-            wish,
-            id,
-            pod,
         );
         if let Some((at, defines_more)) = accepted {
             self.version += u32::from(defines_more);
             self.record_on_claim(pod, at);
             return Ok(());
         }
-        let refusal = match self.open_claim(class, profile, wish, id, pod) {
+        let refusal = match self.open_claim(&ask) {
             Ok(()) => return Ok(()),
             Err(refusal) => refusal,
         };
+        let class = ask.class;
         if !refusal.may_pass() {
             // Limits only shrink and templates do not change: no later try can succeed.
             self.classes[class].no_new_claim = Some(refusal.clone());
         }
-        self.classes[class]
-            .refused_at
-            .insert(profile, (self.version, stamp, refusal.clone()));
+        // Which of their volumes a node has attached already sets pods of a class apart.
+        if pod.volumes.is_empty() {
+            self.classes[class]
+                .refused_at
+                .insert(profile, (self.version, stamp, refusal.clone()));
+        }
         Err(refusal)
     }
 
-    fn open_claim(
-        &mut self,
-        class: ClassId,
-        profile: ProfileId,
-        wish: WishId,
-        id: PodId,
-        pod: &Pod,
-    ) -> Result<(), Refusal> {
-        if let Some(refusal) = &self.classes[class].no_new_claim {
+    fn open_claim(&mut self, ask: &Ask<'_>) -> Result<(), Refusal> {
+        if let Some(refusal) = &self.classes[ask.class].no_new_claim {
             return Err(refusal.clone());
         }
-        let claim = self.templates.open(
-            &mut self.sets,
-            &mut self.topology,
-            &self.options,
-            profile,
-            wish,
-            id,
-            pod,
-        )?;
+        let claim = self
+            .templates
+            .open(ask, &mut self.sets, &mut self.topology, &self.options)?;
         let at = self.open.push(claim);
         self.topology.open_host();
         self.version += 1;
-        self.record_on_claim(pod, at);
+        self.record_on_claim(ask.pod, at);
         Ok(())
     }
 

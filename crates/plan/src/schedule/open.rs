@@ -3,10 +3,11 @@
 use alloc::{collections::VecDeque, vec::Vec};
 
 use super::{
-    class::{ClassId, Classes},
-    set::{SetId, Sets, WishId},
+    ask::Ask,
+    class::Classes,
+    set::{SetId, Sets},
     template::{Template, Templates, min_values_met},
-    topology::{ProfileId, Topology},
+    topology::Topology,
 };
 use crate::{
     catalog::Slots,
@@ -71,35 +72,27 @@ impl OpenClaims {
 
     /// Puts the pod on the emptiest claim that accepts it. Says which, and whether it now defines more
     /// keys than before.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one round, borrowed apart"
-    )]
     pub(super) fn place(
         &mut self,
-        class: ClassId,
+        ask: &Ask<'_>,
         classes: &mut Classes,
         sets: &mut Sets<'_>,
         topology: &mut Topology<'_>,
         templates: &Templates,
-        profile: ProfileId,
-        wish: WishId,
-        id: PodId,
-        pod: &Pod,
     ) -> Option<(usize, bool)> {
-        let refused = &mut classes[class].refused;
+        let refused = &mut classes[ask.class].refused;
         refused.grow(self.claims.len());
         // Claims that refuse for good and those that rules between pods forbid for now.
         let first_host = topology.first_claim_host();
         let mut accepted = None;
         'buckets: for (count, bucket) in self.buckets.iter().enumerate() {
             for (seat, &at) in bucket.iter().enumerate() {
-                if refused.contains(at) || topology.forbids(profile, first_host + at) {
+                if refused.contains(at) || topology.forbids(ask.profile, first_host + at) {
                     continue;
                 }
                 let claim = &self.claims[at];
                 let template = &templates.templates[claim.template];
-                match claim.ask(template, sets, topology, profile, wish, pod) {
+                match claim.ask(ask, template, sets, topology) {
                     Answer::Yes(set, slots) => {
                         accepted = Some((count, seat, at, (set, slots)));
                         break 'buckets;
@@ -114,9 +107,9 @@ impl OpenClaims {
         let defines_more = sets.get(set).iter().count() > sets.get(claim.set).iter().count();
         claim.set = set;
         claim.slots = slots;
-        claim.pods.push(id);
-        claim.requests.add(&pod.requests);
-        claim.ports.extend(pod.shape.ports.iter().cloned());
+        claim.pods.push(ask.id);
+        claim.requests.add(&ask.pod.requests);
+        claim.ports.extend(ask.pod.shape.ports.iter().cloned());
         self.bucket(count).remove(seat);
         self.bucket(count + 1).push_front(at);
         if defines_more {
@@ -143,31 +136,39 @@ impl OpenClaim {
     /// What the claim would become with the pod.
     fn ask(
         &self,
+        ask: &Ask<'_>,
         template: &Template,
         sets: &mut Sets<'_>,
         topology: &mut Topology<'_>,
-        profile: ProfileId,
-        wish: WishId,
-        pod: &Pod,
     ) -> Answer {
-        if !template.tolerates(sets, wish) {
+        if !template.tolerates(sets, ask.wish) {
             return Answer::Never;
         }
-        let Some(set) = sets.narrow(self.set, wish) else {
+        let Some(wished) = sets.narrow(self.set, ask.wish) else {
             return Answer::Never;
         };
-        let Some(narrowed) = topology.narrow(profile, sets, set) else {
-            return Answer::NotNow;
-        };
-        if let Some(slots) = self.slots_with(template, sets, narrowed, pod) {
-            return Answer::Yes(narrowed, slots);
+        let mut answer = Answer::Never;
+        for volumes in ask.volumes.alternatives() {
+            let set = match volumes {
+                None => Some(wished),
+                Some(volumes) => sets.narrow(wished, volumes),
+            };
+            let Some(set) = set else {
+                continue;
+            };
+            let Some(narrowed) = topology.narrow(ask.profile, sets, set) else {
+                answer = Answer::NotNow;
+                continue;
+            };
+            if let Some(slots) = self.slots_with(template, sets, narrowed, ask.pod) {
+                return Answer::Yes(narrowed, slots);
+            }
+            // In another domain the pod may fit.
+            if narrowed != set && self.slots_with(template, sets, set, ask.pod).is_some() {
+                answer = Answer::NotNow;
+            }
         }
-        // In another domain the pod may fit.
-        if narrowed != set && self.slots_with(template, sets, set, pod).is_some() {
-            Answer::NotNow
-        } else {
-            Answer::Never
-        }
+        answer
     }
 
     /// The slots that are left when the claim has these requirements and the pod.

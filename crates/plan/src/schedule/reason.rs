@@ -35,6 +35,8 @@ pub enum TemplateRefusal {
     Taints,
     /// The requirements contradict each other.
     Requirements,
+    /// The pod's volumes are where nodes of the pool cannot be.
+    Volumes,
     /// A rule between pods that no domain satisfies.
     Topology(Box<TopologyRefusal>),
     /// No instance type is left; which of the three tests were ever met alone and in pairs.
@@ -114,6 +116,8 @@ pub enum Refusal {
     Unsupported(Unsupported),
     /// What the pod asks of this label excludes itself.
     Contradiction(KeyId),
+    /// No place suits all volumes of the pod: they disagree on this label.
+    Volumes(KeyId),
     /// Pools exist, but none offers any instance type.
     NoTypes,
     /// Each template's reason, in the order they were tried.
@@ -130,6 +134,7 @@ impl Refusal {
             Self::NoPools
             | Self::Unsupported(_)
             | Self::Contradiction(_)
+            | Self::Volumes(_)
             | Self::NoTypes
             | Self::Truncated(_) => false,
         }
@@ -153,6 +158,10 @@ impl Refusal {
             }
             Self::Contradiction(key) => format!(
                 "incompatible requirements, what the pod asks of label {} excludes itself",
+                snapshot.vocabulary.key_name(*key)
+            ),
+            Self::Volumes(key) => format!(
+                "incompatible volume requirements, the pod's volumes agree on no value of label {}",
                 snapshot.vocabulary.key_name(*key)
             ),
             Self::NoTypes => {
@@ -222,6 +231,16 @@ impl TemplateRefusal {
                 format!("incompatible requirements, {}", found.join("; "))
             }
             Self::Topology(refusal) => refusal.message(vocabulary),
+            Self::Volumes => {
+                let mut own = pool.requirements.clone();
+                own.add_all(wanted, vocabulary);
+                let alternatives = snapshot.volumes.wish(pod, vocabulary).alternatives;
+                let found = alternatives.last().map(|volumes| {
+                    own.incompatibilities(volumes, Undefined::AllowedIfWellKnown, vocabulary)
+                });
+                let found = found.unwrap_or_default();
+                format!("incompatible volume requirements, {}", found.join("; "))
+            }
             Self::NodeLimit => {
                 format!("node limits have been exhausted for nodepool (NodePool={})", pool.name)
             }

@@ -104,20 +104,30 @@ impl<'a> Sets<'a> {
         if step.tolerate_preferred {
             tolerations.push(tolerate_preferred());
         }
-        let wish = Wish {
+        let id = self.intern_wish(Wish {
             requirements: step.requirements(shape).clone(),
             tolerations,
-        };
-        let id = if let Some(&id) = self.wish_ids.get(&wish) {
-            id
-        } else {
-            let id = WishId(u32::try_from(self.wishes.len()).unwrap_or(u32::MAX));
-            let wish = Rc::new(wish);
-            self.wishes.push(wish.clone());
-            self.wish_ids.insert(wish, id);
-            id
-        };
+        });
         self.wishes_of_shapes.insert(key, id);
+        id
+    }
+
+    /// A wish for nothing but labels.
+    pub(super) fn bare_wish(&mut self, requirements: Requirements) -> WishId {
+        self.intern_wish(Wish {
+            requirements,
+            tolerations: Vec::new(),
+        })
+    }
+
+    fn intern_wish(&mut self, wish: Wish) -> WishId {
+        if let Some(&id) = self.wish_ids.get(&wish) {
+            return id;
+        }
+        let id = WishId(u32::try_from(self.wishes.len()).unwrap_or(u32::MAX));
+        let wish = Rc::new(wish);
+        self.wishes.push(wish.clone());
+        self.wish_ids.insert(wish, id);
         id
     }
 

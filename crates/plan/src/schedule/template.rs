@@ -5,19 +5,20 @@ use core::cmp::Reverse;
 
 use super::{
     FilterVerdict, MinValuesPolicy, Options, Refusal, Report, TemplateRefusal,
+    ask::Ask,
     open::OpenClaim,
     set::{Left, SetId, Sets, WishId, merely_asks, tolerate_preferred},
-    topology::{ProfileId, Topology},
+    topology::Topology,
 };
 use crate::{
     catalog::{self, Catalog, Slots},
-    pod::{HostPort, Pod},
+    pod::HostPort,
     pool::Pool,
     requirement::{Requirement, Requirements, Undefined},
     resources::{ResourceId, Resources},
     snapshot::{Snapshot, View},
     taint::tolerates,
-    vocabulary::{KeyId, PodId, PoolId, ValueId},
+    vocabulary::{KeyId, PoolId, ValueId},
 };
 
 /// Slots that get the same daemons.
@@ -98,26 +99,19 @@ impl Templates {
     }
 
     /// Opens a claim for the pod with the first template that accepts it.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one round, borrowed apart"
-    )]
     pub(super) fn open(
         &mut self,
+        ask: &Ask<'_>,
         sets: &mut Sets<'_>,
         topology: &mut Topology<'_>,
         options: &Options,
-        profile: ProfileId,
-        wish: WishId,
-        id: PodId,
-        pod: &Pod,
     ) -> Result<OpenClaim, Refusal> {
         if self.templates.is_empty() {
             return Err(Refusal::NoTypes);
         }
         let mut refusals = Vec::new();
         for (index, template) in self.templates.iter_mut().enumerate() {
-            match template.open(index, sets, topology, options, profile, wish, id, pod) {
+            match template.open(index, ask, sets, topology, options) {
                 Ok(claim) => return Ok(claim),
                 Err(refusal) => refusals.push((template.pool, refusal)),
             }
@@ -157,20 +151,13 @@ pub fn leaves_types(snapshot: &Snapshot, pool: PoolId, options: &Options) -> Res
 }
 
 impl Template {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one round, borrowed apart"
-    )]
     fn open(
         &mut self,
         index: usize,
+        ask: &Ask<'_>,
         sets: &mut Sets<'_>,
         topology: &mut Topology<'_>,
         options: &Options,
-        profile: ProfileId,
-        wish: WishId,
-        id: PodId,
-        pod: &Pod,
     ) -> Result<OpenClaim, TemplateRefusal> {
         if self.remaining.find(ResourceId::NODES) == Some(0) {
             return Err(TemplateRefusal::NodeLimit);
@@ -182,61 +169,82 @@ impl Template {
                 return Err(TemplateRefusal::Limits);
             }
         }
-        if !self.tolerates(sets, wish) {
+        if !self.tolerates(sets, ask.wish) {
             return Err(TemplateRefusal::Taints);
         }
-        let set = sets
-            .narrow(self.set, wish)
+        let wished = sets
+            .narrow(self.set, ask.wish)
             .ok_or(TemplateRefusal::Requirements)?;
+        let mut refusal = TemplateRefusal::Volumes;
+        for volumes in ask.volumes.alternatives() {
+            let set = match volumes {
+                None => Some(wished),
+                Some(volumes) => sets.narrow(wished, volumes),
+            };
+            let Some(set) = set else {
+                refusal = TemplateRefusal::Volumes;
+                continue;
+            };
+            match self.open_with(ask, sets, topology, options, set, &within) {
+                Ok((set, slots, min_values_relaxed)) => {
+                    self.spend(&slots);
+                    return Ok(OpenClaim {
+                        template: index,
+                        set,
+                        slots,
+                        pods: [ask.id].into(),
+                        requests: ask.pod.requests.clone(),
+                        ports: ask.pod.shape.ports.clone(),
+                        min_values_relaxed,
+                    });
+                }
+                Err(found) => refusal = found,
+            }
+        }
+        Err(refusal)
+    }
+
+    /// The requirements and slots of a claim for the pod, and whether minimum numbers of values were
+    /// lowered for it.
+    fn open_with(
+        &self,
+        ask: &Ask<'_>,
+        sets: &mut Sets<'_>,
+        topology: &mut Topology<'_>,
+        options: &Options,
+        set: SetId,
+        within: &Slots,
+    ) -> Result<(SetId, Slots, bool), TemplateRefusal> {
         let narrowed = topology
-            .narrow(profile, sets, set)
-            .filter(|_| topology.allows_new_host(profile));
+            .narrow(ask.profile, sets, set)
+            .filter(|_| topology.allows_new_host(ask.profile));
         let Some(set) = narrowed else {
-            let refusal = topology.refusal(profile, sets, set);
+            let refusal = topology.refusal(ask.profile, sets, set);
             return Err(refusal.map_or(TemplateRefusal::Requirements, |refusal| {
                 TemplateRefusal::Topology(Box::new(refusal))
             }));
         };
         let left = sets.left(self.pool, &self.catalog, set);
-        let ports = &pod.shape.ports;
-        let kept = self.filter(&left, &within, &pod.requests, |group| {
+        let (requests, ports) = (&ask.pod.requests, &ask.pod.shape.ports);
+        let kept = self.filter(&left, within, requests, |group| {
             !group
                 .ports
                 .iter()
                 .any(|taken| ports.iter().any(|own| own.conflicts(taken)))
         });
         if kept.is_clear() {
-            return Err(TemplateRefusal::InstanceTypes(self.verdict(
-                &left,
-                &within,
-                &pod.requests,
-                ports,
-            )));
+            let verdict = self.verdict(&left, within, requests, ports);
+            return Err(TemplateRefusal::InstanceTypes(verdict));
         }
-        let mut set = set;
-        let mut relaxed = false;
         let requirements = sets.get(set).clone();
-        if !min_values_met(&self.catalog, &kept, &requirements) {
-            if options.min_values == MinValuesPolicy::Strict {
-                return Err(TemplateRefusal::MinValues);
-            }
-            relaxed = true;
-            set = sets.intern(with_reachable_min_values(
-                &self.catalog,
-                &kept,
-                &requirements,
-            ));
+        if min_values_met(&self.catalog, &kept, &requirements) {
+            return Ok((set, kept, false));
         }
-        self.spend(&kept);
-        Ok(OpenClaim {
-            template: index,
-            set,
-            slots: kept,
-            pods: [id].into(),
-            requests: pod.requests.clone(),
-            ports: ports.clone(),
-            min_values_relaxed: relaxed,
-        })
+        if options.min_values == MinValuesPolicy::Strict {
+            return Err(TemplateRefusal::MinValues);
+        }
+        let reachable = with_reachable_min_values(&self.catalog, &kept, &requirements);
+        Ok((sets.intern(reachable), kept, true))
     }
 
     /// True when the wish tolerates the template's taints; startup taints never matter.
