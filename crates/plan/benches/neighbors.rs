@@ -240,6 +240,10 @@ fn main() {
     for count in [1, 100, 1_000, 5_000, 20_000] {
         measure(&format!("{count} pods"), &diverse(count), &respected);
     }
-    measure("4000 pods, preferences respected", &solitary(4_000), &respected);
+    measure(
+        "4000 pods, preferences respected",
+        &solitary(4_000),
+        &respected,
+    );
     measure("4000 pods, preferences ignored", &solitary(4_000), &ignored);
 }

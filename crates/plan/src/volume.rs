@@ -3,7 +3,7 @@
 //! A pod names claims; claims name volumes or the class that volumes are made of. What that comes to is
 //! resolved against one snapshot, since each of the three may change at any time.
 
-use alloc::{borrow::Cow, format, string::String, sync::Arc, vec::Vec};
+use alloc::{format, string::String, sync::Arc, vec::Vec};
 
 use rustc_hash::FxHashMap;
 
@@ -162,62 +162,69 @@ impl Volumes {
         let faults = pod.volumes.iter();
         faults
             .filter_map(|name| self.claim_fault(pod, name).err())
-            .map(Cow::into_owned)
             .next()
     }
 
-    fn claim_fault(&self, pod: &Pod, name: &str) -> Result<(), Cow<'static, str>> {
+    fn claim_fault(&self, pod: &Pod, name: &str) -> Result<(), String> {
+        let of_claim = |text: &str| Err(format!("{text} (PersistentVolumeClaim={name})"));
         let Some(claim) = self.claim(pod, name) else {
-            let text = format!(
-                "getting persistent volume claim, PersistentVolumeClaim \"{name}\" not found"
-            );
-            return Err(text.into());
+            return of_claim(&format!(
+                "getting persistent volume claim, persistentvolumeclaims \"{name}\" not found"
+            ));
         };
         if claim.deleting {
-            return Err("persistentvolumeclaim is being deleted".into());
+            return of_claim("persistentvolumeclaim is being deleted");
         }
         if claim.lost {
-            return Err("persistentvolumeclaim bound to non-existent persistentvolume".into());
+            return of_claim("persistentvolumeclaim bound to non-existent persistentvolume");
         }
-        if let Some(name) = &claim.volume {
-            let Some(volume) = self.by_name.get(name) else {
-                let text = format!("failed to validate pvc, PersistentVolume \"{name}\" not found");
-                return Err(text.into());
+        let key = format!("{}/{name}", pod.namespace);
+        if let Some(volume_name) = &claim.volume {
+            let of_volume = |text: &str| {
+                Err(format!(
+                    "{text} (PersistentVolume={volume_name}, PersistentVolumeClaim={name})"
+                ))
+            };
+            let Some(volume) = self.by_name.get(volume_name) else {
+                return of_volume(&format!(
+                    "failed to validate pvc, persistentvolumes \"{volume_name}\" not found"
+                ));
             };
             if volume.deleting {
-                return Err("persistentvolume is being deleted".into());
+                return of_volume("persistentvolume is being deleted");
             }
             if !claim.bind_completed {
-                return Err(
-                    "pvc is considered unbound because it does not contain annotation".into(),
-                );
+                return Err(format!(
+                    "pvc is considered unbound because it does not contain annotation (PersistentVolume={volume_name}, PersistentVolumeClaim={name}, annotation=pv.kubernetes.io/bind-completed)"
+                ));
             }
             if volume.unsupported {
-                return Err(UNSUPPORTED_PROVISIONER.into());
+                return of_volume(UNSUPPORTED_PROVISIONER);
             }
             return Ok(());
         }
-        let Some(name) = claim.class.as_ref().filter(|name| !name.is_empty()) else {
-            return Err("unbound pvc must define a storage class".into());
+        let Some(class_name) = claim.class.as_ref().filter(|name| !name.is_empty()) else {
+            return of_claim("unbound pvc must define a storage class");
+        };
+        let of_class = |text: &str| {
+            Err(format!(
+                "failed to validate pvc, {text} (PersistentVolumeClaim={key}, StorageClass={class_name})"
+            ))
         };
         let Some(class) = self.class(claim) else {
-            let text = format!(
-                "failed to validate pvc, failed to get storage class, StorageClass \"{name}\" not found"
-            );
-            return Err(text.into());
+            return of_class(&format!(
+                "failed to get storage class, storageclasses.storage.k8s.io \"{class_name}\" not found"
+            ));
         };
         if class.immediate {
-            return Err(
-                "failed to validate pvc, pvc with immediate volume binding mode must be bound"
-                    .into(),
-            );
+            return of_class("pvc with immediate volume binding mode must be bound");
         }
         match class.unsupported {
             None => Ok(()),
             Some(Unsupported::TopologyKey) => {
-                Err("failed to validate pvc, storage class uses unsupported topology key".into())
+                of_class("storage class uses unsupported topology key")
             }
-            Some(Unsupported::Provisioner) => Err(UNSUPPORTED_PROVISIONER.into()),
+            Some(Unsupported::Provisioner) => of_class("provisioner is not supported"),
         }
     }
 

@@ -204,7 +204,7 @@ fn unusable_volumes() {
     ignored(
         "scheduling/V5",
         with_data(world()),
-        "failed to validate pvc, failed to get storage class, StorageClass \"standard\" not found",
+        "failed to validate pvc, failed to get storage class, storageclasses.storage.k8s.io \"standard\" not found (PersistentVolumeClaim=default/data, StorageClass=standard)",
     );
     row("scheduling/V5", bound(volume("pv")), &["a: new 0"]);
     let odd_driver = class(&[]).set("provisioner", "old.example.com");
@@ -258,12 +258,12 @@ fn unusable_volumes() {
     ignored(
         "scheduling/V7",
         bound(volume("other")),
-        "failed to validate pvc, PersistentVolume \"pv\" not found",
+        "failed to validate pvc, persistentvolumes \"pv\" not found",
     );
     ignored(
         "scheduling/V7",
         world().pod(pod("a").uses("data")),
-        "getting persistent volume claim, PersistentVolumeClaim \"data\" not found",
+        "getting persistent volume claim, persistentvolumeclaims \"data\" not found (PersistentVolumeClaim=data)",
     );
 }
 

@@ -168,6 +168,14 @@ async fn admit(documents: Vec<Document>, gate: &mut Gate, now: Timestamp) -> Adm
     for (position, document) in known {
         match gate.admit(&KINDS[position], &document).await {
             Ok(mut object) => {
+                // A class in a dump says so if its volumes are made at once.
+                if document.kind() == "StorageClass"
+                    && is_stored(&document)
+                    && document.object["volumeBindingMode"].is_null()
+                    && let Some(fields) = object.as_object_mut()
+                {
+                    fields.remove("volumeBindingMode");
+                }
                 if document.kind() == "Pod" && document.object.get("status").is_none() {
                     expand::judge(&mut object);
                 }
@@ -177,11 +185,27 @@ async fn admit(documents: Vec<Document>, gate: &mut Gate, now: Timestamp) -> Adm
                     .or_default()
                     .push((document.origin, object));
             }
+            // Rules hold when something is written: what a cluster holds already counts there too.
+            Err(refused) if is_stored(&document) && document.kind() == "NodePool" => {
+                for refused in refused {
+                    output::complain(&format!("karpenter: warning: {refused}"));
+                }
+                admitted
+                    .objects
+                    .entry(position)
+                    .or_default()
+                    .push((document.origin, document.object));
+            }
             Err(refused) => admitted.refused.extend(refused),
         }
     }
     expand_workloads(&mut admitted, gate, now).await;
     admitted
+}
+
+/// The document was read from a cluster rather than written by hand.
+fn is_stored(document: &Document) -> bool {
+    document.object["metadata"]["uid"].is_string()
 }
 
 /// Adds the pods of workloads, admitted like any other.

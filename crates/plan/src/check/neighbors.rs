@@ -59,7 +59,10 @@ pub(super) fn violations(view: &View<'_>, plan: &Plan) -> Vec<Violation> {
             let far = topology.affinity.iter();
             let far = far.filter(|term| !judge.is_near(stand, term));
             violations.extend(far.map(|term| Violation::NotNear(stand.id, term.key)));
-            let hard = topology.spreads.iter().filter(|spread| spread.is_hard);
+            // Who moves although its volumes cannot be found moves without spreads.
+            let is_lost = snapshot.volumes.fault(stand.pod).is_some();
+            let hard = topology.spreads.iter();
+            let hard = hard.filter(|spread| spread.is_hard && !is_lost);
             let ahead = hard.filter(|spread| !judge.is_spread(stand, spread));
             violations.extend(ahead.map(|spread| Violation::TooFarAhead(stand.id, spread.key)));
         }

@@ -23,6 +23,8 @@ pub struct Step {
     apart: u16,
     /// Spreads that may be dropped and are.
     spreads: u16,
+    /// Spreads do not matter: the pod moves, and nobody knows where its volumes are.
+    without_spreads: bool,
     /// Taints that merely ask not to be used are tolerated.
     pub(super) tolerate_preferred: bool,
 }
@@ -97,6 +99,14 @@ impl Step {
         steps
     }
 
+    /// The same without any spread.
+    pub(super) fn without_spreads(self) -> Self {
+        Self {
+            without_spreads: true,
+            ..self
+        }
+    }
+
     /// What the step requires of nodes.
     pub(super) fn requirements(self, shape: &Shape) -> &Requirements {
         let rank = usize::from(self.rank);
@@ -114,6 +124,9 @@ impl Step {
     /// Spreads that are kept in this step. Upstream drops the first that may be dropped and moves the
     /// last into its place.
     pub(super) fn spreads(self, shape: &Shape) -> Vec<&Spread> {
+        if self.without_spreads {
+            return Vec::new();
+        }
         let mut kept: Vec<&Spread> = shape.topology.spreads.iter().collect();
         for _ in 0..self.spreads {
             if let Some(at) = kept.iter().position(|spread| !spread.is_hard) {

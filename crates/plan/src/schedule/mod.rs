@@ -272,7 +272,11 @@ impl<'a> Solve<'a> {
             let ignore = self.options.ignore_preferences;
             Step::ladder(&pod.shape, ignore, self.templates.prefer_no_schedule).into()
         });
-        known.clone()
+        let known = known.clone();
+        if self.snapshot.volumes.fault(pod).is_none() {
+            return known;
+        }
+        known.iter().map(|step| step.without_spreads()).collect()
     }
 
     fn place_once(&mut self, id: PodId, pod: &Pod, step: Step) -> Result<(), Refusal> {
