@@ -24,6 +24,7 @@ pub mod nodeclaim;
 pub mod nodepool;
 pub mod objects;
 pub mod quantity;
+pub mod scheduler_config;
 mod structural_hash;
 pub mod validation;
 

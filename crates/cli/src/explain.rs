@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
 
 fn pod(arguments: &PodArguments) -> anyhow::Result<Verdict> {
     let options = arguments.scheduling.read()?;
-    let world = offline::build(&arguments.input)?;
+    let world = offline::build(&arguments.input, &arguments.scheduling)?;
     for refused in &world.refused {
         output::complain(&format!("karpenter: {refused}"));
     }

@@ -1,5 +1,7 @@
 //! `karpenter types`: the catalogue as the scheduler sees it.
 
+use std::sync::Arc;
+
 use karpenter_kwok::describe;
 
 use crate::{
@@ -38,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     }
     let mut verdict = Verdict::Yes;
     if !arguments.files.is_empty() {
-        let world = offline::build_from(&arguments.files, types.clone(), None)?;
+        let world = offline::build_from(&arguments.files, types.clone(), None, Arc::default())?;
         for refused in &world.refused {
             output::complain(&format!("karpenter: {refused}"));
             verdict = Verdict::No;

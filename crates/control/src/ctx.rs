@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use karpenter_api::objects::pod::TopologySpreadConstraint;
 use karpenter_cloud::Cloud;
 use karpenter_plan::schedule::{self, MinValuesPolicy, ReservedPolicy};
 use kube::Client;
@@ -64,6 +65,7 @@ impl Ctx {
         let (events, writer) = Recorder::new(clock);
         let mirror =
             Mirror::with_nomination_window(cloud.well_known(), options.nomination_window());
+        mirror.set_default_constraints(Arc::clone(&options.default_constraints));
         let mirror = Arc::new(mirror);
         metrics.observe(&mirror, &*cloud);
         let cloud = metrics.measured(cloud);
@@ -104,6 +106,8 @@ pub struct Options {
     pub min_values: MinValues,
     /// Whether pods with resource claims are left out.
     pub ignore_dra_requests: bool,
+    /// Spreads for pods that state none.
+    pub default_constraints: Arc<[TopologySpreadConstraint]>,
     /// Which features are on.
     pub gates: FeatureGates,
     /// Seed of everything that is random.
@@ -123,6 +127,7 @@ impl Default for Options {
             preferences: Preferences::Respect,
             min_values: MinValues::Strict,
             ignore_dra_requests: true,
+            default_constraints: Arc::default(),
             gates: FeatureGates::default(),
             seed: 0,
             computing: Computing::OffThread,

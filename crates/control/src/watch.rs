@@ -12,7 +12,7 @@ use karpenter_api::{
     labels::NODEPOOL,
     objects::{
         CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-        PodDisruptionBudget, StorageClass,
+        PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet, StorageClass,
     },
 };
 use karpenter_cloud::NodeClassKind;
@@ -52,6 +52,12 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
         Box::pin(built_in::<PersistentVolumeClaim>(Arc::clone(ctx))),
         Box::pin(built_in::<CSINode>(Arc::clone(ctx))),
     ];
+    if !ctx.options.default_constraints.is_empty() {
+        tasks.push(Box::pin(built_in::<Service>(Arc::clone(ctx))));
+        tasks.push(Box::pin(built_in::<ReplicationController>(Arc::clone(ctx))));
+        tasks.push(Box::pin(built_in::<ReplicaSet>(Arc::clone(ctx))));
+        tasks.push(Box::pin(built_in::<StatefulSet>(Arc::clone(ctx))));
+    }
     for kind in ctx.cloud.node_class_kinds() {
         tasks.push(Box::pin(node_classes(Arc::clone(ctx), *kind)));
     }

@@ -14,6 +14,7 @@ extern crate alloc;
 
 pub mod catalog;
 pub mod daemon;
+pub mod default_spread;
 pub mod disruption_budget;
 pub mod labels;
 pub mod node;

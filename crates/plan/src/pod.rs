@@ -9,6 +9,7 @@ use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    default_spread::ControllerKind,
     labels::Labels,
     requirement::Requirements,
     resources::Resources,
@@ -207,6 +208,8 @@ pub struct Pod {
     pub critical: bool,
     /// Effective requests, with `pods: 1`.
     pub requests: Resources,
+    /// Its controller, if that is of a kind whose selector may matter.
+    pub controller: Option<(ControllerKind, Arc<str>)>,
     /// Names of the PersistentVolumeClaims that are its volumes.
     pub volumes: Box<[Arc<str>]>,
     /// Equal ids mean equal constraints.

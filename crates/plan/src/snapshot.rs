@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use crate::{
     catalog::Catalog,
     daemon::Daemon,
+    default_spread::DefaultSpreads,
     disruption_budget::DisruptionBudget,
     lower::Problem,
     node::Node,
@@ -52,6 +53,8 @@ pub struct Parts {
     pub daemons: Vec<Arc<Daemon>>,
     /// All PodDisruptionBudgets.
     pub budgets: Vec<Arc<DisruptionBudget>>,
+    /// Spreads for pods that state none.
+    pub default_spreads: DefaultSpreads,
     /// Volumes, their claims and classes, and what nodes can attach.
     pub volumes: VolumeParts,
     /// All namespaces, for rules that select them by their labels.
@@ -171,6 +174,7 @@ impl Snapshot {
             mut pods,
             mut daemons,
             mut budgets,
+            default_spreads,
             volumes,
             mut namespaces,
             set_aside,
@@ -178,6 +182,7 @@ impl Snapshot {
         pools.sort_by(|a, b| a.pool.name.cmp(&b.pool.name));
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
         pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        default_spreads.apply(pods.iter_mut());
         daemons.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         budgets.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         namespaces.sort_by(|a, b| a.name.cmp(&b.name));

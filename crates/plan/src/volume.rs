@@ -159,10 +159,8 @@ impl Volumes {
 
     /// Why the pod cannot be scheduled because of a volume, if it cannot (section 6.2).
     pub fn fault(&self, pod: &Pod) -> Option<String> {
-        let faults = pod.volumes.iter();
-        faults
-            .filter_map(|name| self.claim_fault(pod, name).err())
-            .next()
+        let mut claims = pod.volumes.iter();
+        claims.find_map(|name| self.claim_fault(pod, name).err())
     }
 
     fn claim_fault(&self, pod: &Pod, name: &str) -> Result<(), String> {

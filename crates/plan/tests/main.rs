@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod check;
+mod default_spread;
 mod disruption;
 mod explain;
 mod fixtures;

@@ -7,7 +7,7 @@ use crate::fixtures::{Manifest, Outcome, Stage, World, empty, long, node, pod, p
 use serde_json::{Value, json};
 
 /// A pod that the rules of these tests count.
-fn counted(name: &str) -> Manifest {
+pub(crate) fn counted(name: &str) -> Manifest {
     pod(name).label("app", "test")
 }
 
@@ -16,7 +16,7 @@ fn selector(app: &str) -> Value {
 }
 
 /// One spread over a key, with the selector of [`counted`] pods.
-fn spread(key: &str, max_skew: i32) -> Value {
+pub(crate) fn spread(key: &str, max_skew: i32) -> Value {
     json!({
         "maxSkew": max_skew, "topologyKey": long(key), "whenUnsatisfiable": "DoNotSchedule",
         "labelSelector": selector("test"),
@@ -32,7 +32,7 @@ fn softly(rule: Value) -> Value {
     with(rule, "whenUnsatisfiable", "ScheduleAnyway")
 }
 
-fn spreads(pod: Manifest, rule: Value) -> Manifest {
+pub(crate) fn spreads(pod: Manifest, rule: Value) -> Manifest {
     pod.push("spec.topologySpreadConstraints", rule)
 }
 
@@ -64,12 +64,12 @@ fn rather_apart(pod: Manifest, term: Value) -> Manifest {
 }
 
 /// So many pods, all alike.
-fn many(world: World, count: usize, build: impl Fn(&str) -> Manifest) -> World {
+pub(crate) fn many(world: World, count: usize, build: impl Fn(&str) -> Manifest) -> World {
     (0..count).fold(world, |world, at| world.pod(build(&format!("p{at:02}"))))
 }
 
 /// Where each counted pod is, or will be, by the value of a key.
-fn domains(outcome: &Outcome, key: &str) -> BTreeMap<String, String> {
+pub(crate) fn domains(outcome: &Outcome, key: &str) -> BTreeMap<String, String> {
     let (snapshot, plan) = (&outcome.snapshot, &outcome.plan);
     let key = long(key);
     let key_id = snapshot.vocabulary.key(key);
@@ -109,7 +109,7 @@ fn domains(outcome: &Outcome, key: &str) -> BTreeMap<String, String> {
 
 /// How many counted pods each domain has, the fewest first.
 #[track_caller]
-fn skew(id: &str, world: World, key: &str, expected: &[usize]) -> Outcome {
+pub(crate) fn skew(id: &str, world: World, key: &str, expected: &[usize]) -> Outcome {
     let outcome = row(id, world, &[]);
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for domain in domains(&outcome, key).into_values() {

@@ -69,7 +69,9 @@ pub use selector::LabelSelector;
 pub use volume::{
     CSINode, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttachment,
 };
-pub use workload::{DaemonSet, Deployment, Job, ReplicaSet, StatefulSet};
+pub use workload::{
+    DaemonSet, Deployment, Job, ReplicaSet, ReplicationController, Service, StatefulSet,
+};
 
 /// The object without its null fields: to Kubernetes a null is a field that is not there. What comes from the
 /// API server has none left; what comes from a file may.

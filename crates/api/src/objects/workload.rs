@@ -1,6 +1,8 @@
 //! Workloads: whose pods are alike, and which pods every node will carry.
 
-use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch};
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::{Deserialize, Serialize};
@@ -76,6 +78,34 @@ workload!(
 workload!(
     /// Pods with a name and volumes of their own.
     StatefulSet, apps::StatefulSet, WorkloadSpec
+);
+/// What is read of a ReplicationController.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReplicationControllerSpec {
+    /// Labels of its pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<BTreeMap<String, String>>,
+}
+
+/// What is read of a Service.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceSpec {
+    /// Labels of its pods; without any it has none of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<BTreeMap<String, String>>,
+}
+
+always_written!(ReplicationControllerSpec, ServiceSpec);
+
+workload!(
+    /// Like pods, the old way.
+    ReplicationController, core::ReplicationController, ReplicationControllerSpec
+);
+workload!(
+    /// Pods under one name.
+    Service, core::Service, ServiceSpec
 );
 workload!(
     /// Pods that run to completion.

@@ -57,6 +57,13 @@ pub(super) const KINDS: &[Kind] = &[
         "poddisruptionbudgets",
         true,
     ),
+    kind("v1", "Service", "services", true),
+    kind(
+        "v1",
+        "ReplicationController",
+        "replicationcontrollers",
+        true,
+    ),
     kind("v1", "Pod", "pods", true),
     kind("apps/v1", "ReplicaSet", "replicasets", true),
     kind("apps/v1", "Deployment", "deployments", true),

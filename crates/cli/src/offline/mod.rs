@@ -17,7 +17,8 @@ use karpenter_api::{
     NodeClaim, NodePool,
     objects::{
         CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-        PodDisruptionBudget, StorageClass,
+        PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet, StorageClass,
+        pod::TopologySpreadConstraint,
     },
 };
 use karpenter_cloud::Cloud as _;
@@ -34,7 +35,7 @@ use self::{
 };
 use crate::{
     input::{self, Document},
-    options::Catalogue,
+    options::{Catalogue, Scheduling},
     output,
 };
 
@@ -119,8 +120,10 @@ impl World {
 /// # Errors
 /// When a file cannot be read or is not made of objects; a manifest that is merely invalid ends up in
 /// [`World::refused`].
-pub(crate) fn build(arguments: &Arguments) -> anyhow::Result<World> {
-    build_from(&arguments.files, arguments.catalogue.read()?, arguments.now)
+pub(crate) fn build(arguments: &Arguments, options: &Scheduling) -> anyhow::Result<World> {
+    let defaults = options.controller()?.default_constraints;
+    let types = arguments.catalogue.read()?;
+    build_from(&arguments.files, types, arguments.now, defaults)
 }
 
 /// The same for a catalogue that was read already.
@@ -128,6 +131,7 @@ pub(crate) fn build_from(
     files: &[String],
     types: Vec<InstanceType>,
     now: Option<Timestamp>,
+    default_constraints: Arc<[TopologySpreadConstraint]>,
 ) -> anyhow::Result<World> {
     let documents = input::read(files)?;
     let now = now.unwrap_or_else(Timestamp::now);
@@ -137,7 +141,7 @@ pub(crate) fn build_from(
     runtime.block_on(async {
         let mut gate = Gate::new(now).await?;
         let admitted = admit(documents, &mut gate, now).await;
-        Ok(freeze(admitted, types, &gate, now))
+        Ok(freeze(admitted, types, &gate, now, default_constraints))
     })
 }
 
@@ -255,7 +259,13 @@ async fn expand_workloads(admitted: &mut Admitted, gate: &mut Gate, now: Timesta
     held.extend(pods.into_iter().map(|pod| (String::new(), pod)));
 }
 
-fn freeze(mut admitted: Admitted, types: Vec<InstanceType>, gate: &Gate, now: Timestamp) -> World {
+fn freeze(
+    mut admitted: Admitted,
+    types: Vec<InstanceType>,
+    gate: &Gate,
+    now: Timestamp,
+    default_constraints: Arc<[TopologySpreadConstraint]>,
+) -> World {
     let feed = CatalogFeed {
         generation: 1,
         types: types.clone().into(),
@@ -266,6 +276,7 @@ fn freeze(mut admitted: Admitted, types: Vec<InstanceType>, gate: &Gate, now: Ti
         seed: 0,
     });
     let mirror = Mirror::new(kwok.well_known());
+    mirror.set_default_constraints(default_constraints);
     let mut refused = std::mem::take(&mut admitted.refused);
     let classes: Vec<String> = names(&admitted, "karpenter.kwok.sh/v1alpha1", "KWOKNodeClass");
     let mut take = |api_version: &str, kind: &str| -> Vec<(String, Value)> {
@@ -305,6 +316,10 @@ fn freeze(mut admitted: Admitted, types: Vec<InstanceType>, gate: &Gate, now: Ti
     apply::<PersistentVolume>(&mirror, take("v1", "PersistentVolume"), &mut refused);
     apply::<PersistentVolumeClaim>(&mirror, take("v1", "PersistentVolumeClaim"), &mut refused);
     apply::<CSINode>(&mirror, take("storage.k8s.io/v1", "CSINode"), &mut refused);
+    apply::<Service>(&mirror, take("v1", "Service"), &mut refused);
+    apply::<ReplicationController>(&mirror, take("v1", "ReplicationController"), &mut refused);
+    apply::<ReplicaSet>(&mirror, take("apps/v1", "ReplicaSet"), &mut refused);
+    apply::<StatefulSet>(&mirror, take("apps/v1", "StatefulSet"), &mut refused);
     apply::<Pod>(&mirror, take("v1", "Pod"), &mut refused);
     World {
         snapshot: mirror.snapshot(now),

@@ -61,6 +61,8 @@ pub(crate) const FLAGS: &[Flag] = flags! {
         "`Strict` or `BestEffort`: whether minValues may be relaxed";
     "ignore-dra-requests" "IGNORE_DRA_REQUESTS" "true" Switch Scheduling
         "Whether pods with resource claims are left out";
+    "scheduler-config" "SCHEDULER_CONFIG" "" Text Scheduling
+        "YAML or JSON: `podTopologySpread.defaultConstraints` for pods that state no spread";
     "feature-gates" "FEATURE_GATES" "" Text Scheduling
         "`Gate=true,Other=false`; unknown gates are ignored";
     "metrics-port" "METRICS_PORT" "8080" Number Controller

@@ -1,5 +1,8 @@
 //! Everything that an operator may set, with its type and checked.
 
+use std::sync::Arc;
+
+use karpenter_api::objects::pod::TopologySpreadConstraint;
 use karpenter_control::{
     client::Limits,
     ctx::{self, MinValues, Preferences},
@@ -16,6 +19,7 @@ pub(crate) struct Policies {
     min_values: MinValues,
     ignore_dra_requests: bool,
     gates: FeatureGates,
+    default_constraints: Arc<[TopologySpreadConstraint]>,
 }
 
 impl Policies {
@@ -37,6 +41,7 @@ impl Policies {
                 }
             },
             ignore_dra_requests: values.switch("ignore-dra-requests")?,
+            default_constraints: default_constraints(&values.text("scheduler-config"))?.into(),
             gates: gates
                 .parse()
                 .map_err(|error| anyhow::anyhow!("invalid FEATURE_GATES {gates:?}: {error}"))?,
@@ -55,9 +60,22 @@ impl Policies {
             min_values: self.min_values,
             ignore_dra_requests: self.ignore_dra_requests,
             gates: self.gates,
+            default_constraints: Arc::clone(&self.default_constraints),
             ..ctx::Options::default()
         }
     }
+}
+
+/// The constraints of a document in YAML or JSON; none when it is empty.
+fn default_constraints(text: &str) -> anyhow::Result<Vec<TopologySpreadConstraint>> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let document = serde_saphyr::from_str(text).map_err(|fault| {
+        anyhow::anyhow!("invalid SCHEDULER_CONFIG, decoding scheduler config, {fault}")
+    })?;
+    karpenter_api::scheduler_config::default_constraints(&document)
+        .map_err(|fault| anyhow::anyhow!("invalid SCHEDULER_CONFIG, {fault}"))
 }
 
 /// How much is told.
@@ -273,6 +291,16 @@ mod tests {
             |read| read.options.min_values,
             &MinValues::BestEffort,
         );
+        refused(
+            "scheduling/C8",
+            &[],
+            &["SCHEDULER_CONFIG=podTopologySpread: {constraints: []}"],
+            &[
+                "SCHEDULER_CONFIG",
+                "decoding scheduler config",
+                "unknown field",
+            ],
+        );
         let gates = |read: &Settings| read.options.gates;
         check(
             "operations/O10",
@@ -365,6 +393,8 @@ mod tests {
         );
     }
 
+    const DEFAULT_ZONES: &str = "podTopologySpread: {defaultConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]}";
+
     #[test]
     fn every_flag_is_read_from_its_variable_too() {
         let defaults = format!("{:?}", settings(&[], &[]).unwrap());
@@ -374,6 +404,7 @@ mod tests {
                 ("min-values-policy", _) => "BestEffort",
                 ("log-level", _) => "debug",
                 ("feature-gates", _) => "NodeRepair=true",
+                ("scheduler-config", _) => DEFAULT_ZONES,
                 // Nothing listens to it.
                 ("karpenter-service", _) => continue,
                 (_, Shape::Text) => "other",

@@ -124,7 +124,7 @@ struct BeforeAfter {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let options = arguments.scheduling.read()?;
-    let world = offline::build(&arguments.input)?;
+    let world = offline::build(&arguments.input, &arguments.scheduling)?;
     let (plan, report) = karpenter_plan::schedule(&world.snapshot, &options);
     let mut answer = answer(&world, &plan, &report);
     if arguments.disrupt {

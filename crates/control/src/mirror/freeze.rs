@@ -13,13 +13,16 @@ use jiff::Timestamp;
 use karpenter_api::{
     NodeClaim, NodePool, labels,
     objects::{
-        CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-        PodDisruptionBudget, StorageClass,
+        CSINode, DaemonSet, LabelSelector, Namespace, Node, PersistentVolume,
+        PersistentVolumeClaim, Pod, PodDisruptionBudget, ReplicaSet, ReplicationController,
+        Service, StatefulSet, StorageClass,
     },
 };
 use karpenter_plan::{
     Catalog, CatalogFeed, Daemon, DisruptionBudget, Lowering, NodeInput, Parts, Pool, PoolPart,
-    Problem, Snapshot, node,
+    Problem, Snapshot,
+    default_spread::{ControllerKind, ControllerSelector, DefaultSpreads, ServiceSelector},
+    node,
     pod::PodKey,
     topology,
     volume::{AttachLimits, Volume, VolumeClaim, VolumeClass, VolumeParts},
@@ -68,6 +71,10 @@ pub(crate) struct Cache {
     volumes: BTreeMap<Key, Lowered<Arc<PersistentVolume>, Volume>>,
     storage_classes: BTreeMap<Key, Lowered<Arc<StorageClass>, VolumeClass>>,
     csi_nodes: BTreeMap<Key, Lowered<Arc<CSINode>, AttachLimits>>,
+    services: BTreeMap<Key, Lowered<Arc<Service>, ServiceSelector>>,
+    replication_controllers: BTreeMap<Key, Lowered<Arc<ReplicationController>, ControllerSelector>>,
+    replica_sets: BTreeMap<Key, Lowered<Arc<ReplicaSet>, ControllerSelector>>,
+    stateful_sets: BTreeMap<Key, Lowered<Arc<StatefulSet>, ControllerSelector>>,
     catalogs: BTreeMap<u64, Arc<Catalog>>,
     last: Option<(u64, Arc<Snapshot>)>,
 }
@@ -150,6 +157,11 @@ impl State {
             volumes,
             storage_classes,
             csi_nodes,
+            services,
+            replication_controllers,
+            replica_sets,
+            stateful_sets,
+            default_constraints,
             pods,
             feeds,
             daemon_pods,
@@ -229,6 +241,51 @@ impl State {
                 &mut problems,
             ),
         };
+        let mut default_spreads = DefaultSpreads {
+            spreads: lowering.default_spreads(default_constraints),
+            services: lower_all(
+                &mut cache.services,
+                keyed(services),
+                Arc::ptr_eq,
+                |service| Ok(lowering.service(service)),
+                &mut problems,
+            ),
+            controllers: Vec::new(),
+        };
+        default_spreads.controllers.extend(lower_all(
+            &mut cache.replication_controllers,
+            keyed(replication_controllers),
+            Arc::ptr_eq,
+            |own| {
+                let selector = LabelSelector {
+                    match_labels: own.spec.selector.clone(),
+                    ..LabelSelector::default()
+                };
+                let kind = ControllerKind::ReplicationController;
+                Ok(lowering.controller_selector(kind, &own.metadata, Some(&selector)))
+            },
+            &mut problems,
+        ));
+        default_spreads.controllers.extend(lower_all(
+            &mut cache.replica_sets,
+            keyed(replica_sets),
+            Arc::ptr_eq,
+            |own| {
+                let (kind, selector) = (ControllerKind::ReplicaSet, own.spec.selector.as_ref());
+                Ok(lowering.controller_selector(kind, &own.metadata, selector))
+            },
+            &mut problems,
+        ));
+        default_spreads.controllers.extend(lower_all(
+            &mut cache.stateful_sets,
+            keyed(stateful_sets),
+            Arc::ptr_eq,
+            |own| {
+                let (kind, selector) = (ControllerKind::StatefulSet, own.spec.selector.as_ref());
+                Ok(lowering.controller_selector(kind, &own.metadata, selector))
+            },
+            &mut problems,
+        ));
         let pools = pools_lowered
             .into_iter()
             .map(|pool| {
@@ -253,6 +310,7 @@ impl State {
             daemons,
             budgets,
             namespaces,
+            default_spreads,
             volumes,
             set_aside: problems,
         };

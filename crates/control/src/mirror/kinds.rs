@@ -9,7 +9,8 @@ use karpenter_api::{
     Condition, NodeClaim, NodePool,
     objects::{
         CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-        PodDisruptionBudget, StorageClass, pod::PodCondition,
+        PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet, StorageClass,
+        pod::PodCondition,
     },
 };
 use karpenter_plan::{self as plan, pod::Owner};
@@ -175,6 +176,14 @@ kept_whole!(
     storage_classes,
     |_, _| {}
 );
+kept_whole!(Service { spec }, services, |_, _| {});
+kept_whole!(
+    ReplicationController { spec },
+    replication_controllers,
+    |_, _| {}
+);
+kept_whole!(ReplicaSet { spec }, replica_sets, |_, _| {});
+kept_whole!(StatefulSet { spec }, stateful_sets, |_, _| {});
 kept_whole!(CSINode { spec }, csi_nodes, |_, _| {});
 written!(NodePool, cluster);
 written!(NodeClaim, cluster);
@@ -187,6 +196,10 @@ written!(PersistentVolumeClaim, namespaced);
 written!(PersistentVolume, cluster);
 written!(StorageClass, cluster);
 written!(CSINode, cluster);
+written!(Service, namespaced);
+written!(ReplicationController, namespaced);
+written!(ReplicaSet, namespaced);
+written!(StatefulSet, namespaced);
 
 /// What is kept of a pod: enough to know where it is, whose it is and what changed.
 #[derive(Clone, Debug)]

@@ -20,7 +20,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use karpenter_api::{NodeClaim, NodePool, labels, objects::Node};
+use karpenter_api::{
+    NodeClaim, NodePool, labels,
+    objects::{Node, pod::TopologySpreadConstraint},
+};
 use karpenter_plan::{CatalogFeed, Lowering, Snapshot, Vocabulary, WellKnown};
 
 pub use kinds::{Mirrored, NodeClass, PodEntry, Written};
@@ -53,6 +56,12 @@ impl Mirror {
             state: RwLock::new(state),
             subscribers: AllSubscribers::default(),
         }
+    }
+
+    /// Gives pods that state no spread these. Their selectors are deduced from Services and controllers,
+    /// which are read from then on.
+    pub fn set_default_constraints(&self, constraints: Arc<[TopologySpreadConstraint]>) {
+        self.write().default_constraints = constraints;
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -315,6 +324,10 @@ impl Mirror {
         state.volumes.expect_list();
         state.storage_classes.expect_list();
         state.csi_nodes.expect_list();
+        state.services.expect_list();
+        state.replication_controllers.expect_list();
+        state.replica_sets.expect_list();
+        state.stateful_sets.expect_list();
         state.classes.expect_list();
     }
 
@@ -332,6 +345,11 @@ impl Mirror {
             && state.volumes.is_listed()
             && state.storage_classes.is_listed()
             && state.csi_nodes.is_listed()
+            && (state.default_constraints.is_empty()
+                || (state.services.is_listed()
+                    && state.replication_controllers.is_listed()
+                    && state.replica_sets.is_listed()
+                    && state.stateful_sets.is_listed()))
             && state.classes.is_listed()
     }
 

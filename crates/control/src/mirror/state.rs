@@ -11,7 +11,8 @@ use karpenter_api::{
     NodeClaim, NodePool,
     objects::{
         CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-        PodDisruptionBudget, StorageClass,
+        PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet, StorageClass,
+        pod::TopologySpreadConstraint,
     },
 };
 use karpenter_plan::{CatalogFeed, Lowering};
@@ -61,6 +62,10 @@ pub struct AllSubscribers {
     pub(super) volumes: Subscribers<Arc<PersistentVolume>>,
     pub(super) storage_classes: Subscribers<Arc<StorageClass>>,
     pub(super) csi_nodes: Subscribers<Arc<CSINode>>,
+    pub(super) services: Subscribers<Arc<Service>>,
+    pub(super) replication_controllers: Subscribers<Arc<ReplicationController>>,
+    pub(super) replica_sets: Subscribers<Arc<ReplicaSet>>,
+    pub(super) stateful_sets: Subscribers<Arc<StatefulSet>>,
     pub(super) classes: Subscribers<Arc<NodeClass>>,
 }
 
@@ -78,6 +83,12 @@ pub struct State {
     pub(super) volumes: Objects<Arc<PersistentVolume>>,
     pub(super) storage_classes: Objects<Arc<StorageClass>>,
     pub(super) csi_nodes: Objects<Arc<CSINode>>,
+    pub(super) services: Objects<Arc<Service>>,
+    pub(super) replication_controllers: Objects<Arc<ReplicationController>>,
+    pub(super) replica_sets: Objects<Arc<ReplicaSet>>,
+    pub(super) stateful_sets: Objects<Arc<StatefulSet>>,
+    /// Spreads for pods that state none; without any, nobody reads what selectors are deduced from.
+    pub(super) default_constraints: Arc<[TopologySpreadConstraint]>,
     pub(super) classes: Objects<Arc<NodeClass>>,
     /// What could not be decoded, by kind and key: the pool it belongs to, and why.
     pub(super) aside: BTreeMap<(&'static str, Key), (Option<String>, String)>,

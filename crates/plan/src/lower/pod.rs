@@ -21,6 +21,7 @@ use karpenter_api::{
 
 use super::{Lowering, created, deletion, name_of, requirement::Entry, topology::PodLabels};
 use crate::{
+    default_spread::ControllerKind,
     pod::{DoNotDisrupt, HostPort, Ignored, Owner, Phase, Pod, Shape, Unsupported},
     requirement::{Operator, Requirement, Requirements},
     resources::{ResourceId, Resources},
@@ -89,6 +90,7 @@ impl Lowering {
                 "system-cluster-critical" | "system-node-critical"
             ),
             requests: self.effective_requests(spec, Some(status)),
+            controller: self.controller(meta),
             volumes: self.volumes(name_of(meta), spec),
             shape_id,
             shape,
@@ -266,6 +268,18 @@ impl Lowering {
         lowered.sort();
         lowered.dedup();
         lowered
+    }
+
+    fn controller(&mut self, meta: &ObjectMeta) -> Option<(ControllerKind, Arc<str>)> {
+        let owners = meta.owner_references.as_deref().unwrap_or_default();
+        let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
+        let kind = match (&*owner.api_version, &*owner.kind) {
+            ("v1", "ReplicationController") => ControllerKind::ReplicationController,
+            ("apps/v1", "ReplicaSet") => ControllerKind::ReplicaSet,
+            ("apps/v1", "StatefulSet") => ControllerKind::StatefulSet,
+            _ => return None,
+        };
+        Some((kind, self.string(&owner.name)))
     }
 
     /// Names of the claims that are the pod's volumes.

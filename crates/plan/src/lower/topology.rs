@@ -47,6 +47,14 @@ impl Lowering {
         }
     }
 
+    /// Spreads that the operator configured for pods without any.
+    pub fn default_spreads(&mut self, constraints: &[TopologySpreadConstraint]) -> Vec<Spread> {
+        constraints
+            .iter()
+            .filter_map(|constraint| self.spread(constraint, None).ok())
+            .collect()
+    }
+
     fn spread(
         &mut self,
         spread: &TopologySpreadConstraint,

@@ -2,12 +2,13 @@
 
 use alloc::{format, string::ToString, sync::Arc, vec::Vec};
 
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString};
 use karpenter_api::objects::{self, DaemonSet, LabelSelector, PodDisruptionBudget, PodSpec};
 
 use super::{Lowering, Problem, name_of};
 use crate::{
     daemon::Daemon,
+    default_spread::{ControllerKind, ControllerSelector, ServiceSelector},
     disruption_budget::{Bound, DisruptionBudget},
     requirement::Operator,
     selector::{Selector, SelectorTerm},
@@ -78,6 +79,35 @@ impl Lowering {
         Namespace {
             name: self.string(name_of(&namespace.metadata)),
             labels: self.labels(namespace.metadata.labels.as_ref()),
+        }
+    }
+
+    /// A Service, as what it selects.
+    pub fn service(&mut self, service: &objects::Service) -> ServiceSelector {
+        let meta = &service.metadata;
+        ServiceSelector {
+            namespace: self.string(meta.namespace.as_deref().unwrap_or("default")),
+            name: name_of(meta).into(),
+            labels: service
+                .spec
+                .selector
+                .as_ref()
+                .map(|selector| self.labels(Some(selector))),
+        }
+    }
+
+    /// A controller of pods, as what it selects. What cannot be read selects nothing.
+    pub fn controller_selector(
+        &mut self,
+        kind: ControllerKind,
+        meta: &ObjectMeta,
+        selector: Option<&LabelSelector>,
+    ) -> ControllerSelector {
+        ControllerSelector {
+            kind,
+            namespace: self.string(meta.namespace.as_deref().unwrap_or("default")),
+            name: name_of(meta).into(),
+            selector: self.selector(selector).unwrap_or_default(),
         }
     }
 
