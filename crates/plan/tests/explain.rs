@@ -341,14 +341,24 @@ fn what_would_help_helps() {
         none,
     );
     let spread = json!([{
-        "maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone",
+        "maxSkew": 1, "topologyKey": "nobody.example/knows",
         "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {},
     }]);
+    let spread = with(pod("p").spec("topologySpreadConstraints", spread));
     check_help(
-        &with(pod("p").spec("topologySpreadConstraints", spread)),
-        &[],
-        none,
+        &spread,
+        &[(
+            "drop the topology spread over nobody.example/knows",
+            "nodepool default gets a node for it",
+        )],
+        &|objects, _| objects.pods[0] = pod("p"),
     );
+    let refused = explain(&spread).node_pools.remove(0);
+    let expected =
+        "unsatisfiable topology constraint for topology spread, key=nobody.example/knows";
+    assert!(refused.message.starts_with(expected), "{}", refused.message);
+    let last = refused.constraints.last().unwrap();
+    assert_eq!(last.constraint, "topology nobody.example/knows");
 
     let select = |value: Option<&'static str>| {
         move |objects: &mut Objects, _: &str| {

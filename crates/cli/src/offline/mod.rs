@@ -172,13 +172,8 @@ async fn admit(documents: Vec<Document>, gate: &mut Gate, now: Timestamp) -> Adm
     for (position, document) in known {
         match gate.admit(&KINDS[position], &document).await {
             Ok(mut object) => {
-                // A class in a dump says so if its volumes are made at once.
-                if document.kind() == "StorageClass"
-                    && is_stored(&document)
-                    && document.object["volumeBindingMode"].is_null()
-                    && let Some(fields) = object.as_object_mut()
-                {
-                    fields.remove("volumeBindingMode");
+                if is_stored(&document) {
+                    restore(&mut object, &document);
                 }
                 if document.kind() == "Pod" && document.object.get("status").is_none() {
                     expand::judge(&mut object);
@@ -210,6 +205,26 @@ async fn admit(documents: Vec<Document>, gate: &mut Gate, now: Timestamp) -> Adm
 /// The document was read from a cluster rather than written by hand.
 fn is_stored(document: &Document) -> bool {
     document.object["metadata"]["uid"].is_string()
+}
+
+/// What a cluster adds to a new object it has added to a stored one already, if it does so at all: the
+/// binding mode of a class, and tolerations for nodes that are not ready.
+fn restore(object: &mut Value, document: &Document) {
+    let (parent, field) = match document.kind() {
+        "StorageClass" => ("", "volumeBindingMode"),
+        "Pod" => ("/spec", "tolerations"),
+        _ => return,
+    };
+    let given = document
+        .object
+        .pointer(parent)
+        .and_then(|parent| parent.get(field));
+    if let Some(fields) = object.pointer_mut(parent).and_then(Value::as_object_mut) {
+        match given {
+            Some(given) => fields.insert(field.to_owned(), given.clone()),
+            None => fields.remove(field),
+        };
+    }
 }
 
 /// Adds the pods of workloads, admitted like any other.

@@ -24,6 +24,7 @@ use crate::vocabulary::PodId;
 
 mod change;
 mod constraint;
+mod neighbor;
 mod place;
 mod pool;
 mod text;
@@ -150,7 +151,11 @@ pub fn explain_pod_with(snapshot: &Snapshot, id: PodId, options: &Options) -> Po
     let mut would_help = Vec::new();
     if is_looking && pod.shape.unsupported.is_none() && !report.no_pools {
         would_help.extend(place::changes(snapshot, &plan, id));
-        would_help.extend(pools.iter().flat_map(|view| view.changes(pod)));
+        let views = pools
+            .iter()
+            .filter(|view| neighbor::refusal(&report, id, view.id).is_none());
+        would_help.extend(views.flat_map(|view| view.changes(pod)));
+        would_help.extend(neighbor::changes(snapshot, id, options));
         let mut seen: Vec<Change> = Vec::new();
         would_help.retain(|change| {
             let is_new = !seen.iter().any(|other| other.change == change.change);
@@ -161,6 +166,13 @@ pub fn explain_pod_with(snapshot: &Snapshot, id: PodId, options: &Options) -> Po
     let relaxed = report
         .step(id)
         .map_or(Vec::new(), |step| dropped(snapshot, &plan, id, step));
+    let explain = |view: &PoolView<'_>| {
+        let mut explanation = view.explanation(pod);
+        if let Some(refusal) = neighbor::refusal(&report, id, view.id) {
+            neighbor::add(&mut explanation, refusal, snapshot, id, view.id, options);
+        }
+        explanation
+    };
     PodExplanation {
         api_version: "explain.karpenter.sh/v1",
         kind: "Pod",
@@ -168,7 +180,7 @@ pub fn explain_pod_with(snapshot: &Snapshot, id: PodId, options: &Options) -> Po
         verdict,
         target,
         message,
-        node_pools: pools.iter().map(|view| view.explanation(pod)).collect(),
+        node_pools: pools.iter().map(explain).collect(),
         existing_nodes: place::explanations(snapshot, &plan, id),
         would_help,
         relaxed,

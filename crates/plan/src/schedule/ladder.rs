@@ -15,8 +15,6 @@ use crate::{
 pub struct Step {
     /// Index into the preferred sets followed by the alternatives.
     pub(super) rank: u16,
-    /// The first of the alternatives that are left.
-    alternative: u16,
     /// Heaviest preferred pod affinity terms that are dropped.
     together: u16,
     /// Heaviest preferred pod anti-affinity terms that are dropped.
@@ -74,7 +72,6 @@ impl Step {
             }
         };
         for node in 0..=last {
-            step.alternative = narrow(node);
             push(step, node);
         }
         while step.together < narrow(together) {
@@ -114,11 +111,6 @@ impl Step {
             Some(requirements) => requirements,
             None => &shape.alternatives[rank - shape.preferred.len()],
         }
-    }
-
-    /// The alternatives that are left, the one at hand first.
-    pub(super) fn alternatives(self, shape: &Shape) -> &[Requirements] {
-        &shape.alternatives[usize::from(self.alternative)..]
     }
 
     /// Spreads that are kept in this step. Upstream drops the first that may be dropped and moves the

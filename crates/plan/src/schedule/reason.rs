@@ -191,7 +191,8 @@ impl TemplateRefusal {
         matches!(self, Self::Topology(_))
     }
 
-    fn message(
+    /// The text that users see.
+    pub(crate) fn message(
         &self,
         snapshot: &Snapshot,
         pod: &Pod,

@@ -26,7 +26,7 @@ pub enum Rule {
 
 impl Rule {
     /// Upstream's name.
-    pub(in crate::schedule) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Spread => "topology spread",
             Self::Affinity => "pod affinity",

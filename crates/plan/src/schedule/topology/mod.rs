@@ -294,7 +294,7 @@ impl<'a> Topology<'a> {
         let mut owned = Vec::new();
         for spread in step.spreads(shape) {
             let alternatives = if spread.honors_affinity {
-                step.alternatives(shape)
+                &shape.alternatives[..]
             } else {
                 &[]
             };
@@ -469,7 +469,6 @@ impl<'a> Topology<'a> {
             return known;
         }
         let selecting = self.selecting(pod);
-        let strict = &step.alternatives(&pod.shape)[0];
         let mut members = if pod.shape.has_rules() {
             self.owned(pod, step)
         } else {
@@ -482,7 +481,7 @@ impl<'a> Topology<'a> {
             let stake = Stake {
                 counts_itself: selecting.counting.contains(&id),
                 min_domains,
-                pod: strict.get(identity.key).cloned(),
+                pod: required(&pod.shape, identity.key),
             };
             if identity.key == KeyId::HOSTNAME {
                 profile.hosts.push((id, stake));
@@ -755,6 +754,20 @@ impl Filter {
                 .as_ref()
                 .is_none_or(|own| tolerates(own, taints))
     }
+}
+
+/// What the pod requires of a key, whichever of its alternatives holds. The alternative that is tried
+/// says nothing: the kube-scheduler will look at all of them.
+fn required(shape: &Shape, key: KeyId) -> Option<Requirement> {
+    if let [only] = &shape.alternatives[..] {
+        return only.get(key).cloned();
+    }
+    let mut values = Vec::new();
+    for alternative in &shape.alternatives {
+        let own = alternative.get(key).filter(|own| !own.is_complement())?;
+        values.extend_from_slice(own.values());
+    }
+    Some(Requirement::any_of(key, values))
 }
 
 /// Values that a node's label may have: one once there is a Node, perhaps several before.
