@@ -293,12 +293,12 @@ impl Catalog {
         slots
     }
 
-    /// Slots with an available offering that a node with these requirements may be bought by.
-    pub(crate) fn slots_offered(
+    /// Available offerings that a node with these requirements may be bought by.
+    pub(crate) fn offered(
         &self,
         requirements: &Requirements,
         vocabulary: &Vocabulary,
-    ) -> Slots {
+    ) -> FixedBitSet {
         let mut offerings = self.available.clone();
         for (&key, masks) in &self.offering_keys {
             match requirements.get(key) {
@@ -309,8 +309,17 @@ impl Catalog {
                 None => offerings.intersect_with(&masks.content_with_absence()),
             }
         }
+        offerings
+    }
+
+    /// Slots with an available offering that a node with these requirements may be bought by.
+    pub(crate) fn slots_offered(
+        &self,
+        requirements: &Requirements,
+        vocabulary: &Vocabulary,
+    ) -> Slots {
         let mut slots = FixedBitSet::with_capacity(self.slots.len());
-        for offering in offerings.ones() {
+        for offering in self.offered(requirements, vocabulary).ones() {
             slots.insert(self.slot_of_offering[OfferingId::from_index(offering)]);
         }
         slots

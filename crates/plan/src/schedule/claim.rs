@@ -2,17 +2,25 @@
 
 use alloc::{
     collections::BTreeMap,
+    rc::Rc,
     string::{String, ToString},
     sync::Arc,
     vec::Vec,
 };
 
+use fixedbitset::FixedBitSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use karpenter_api::{
     NodeClaim, NodeClaimSpec, NodeClassReference, Resources as ApiResources, Taint as ApiTaint,
 };
+use rustc_hash::FxHashMap;
 
-use super::{MinValuesPolicy, Options, open::OpenClaim, set::Sets, template::Templates};
+use super::{
+    MinValuesPolicy, Options,
+    open::OpenClaim,
+    set::{SetId, Sets},
+    template::Templates,
+};
 use crate::{
     catalog::{Catalog, Slots},
     lower::to_resource_list,
@@ -50,34 +58,63 @@ pub struct NewClaim {
     pub seed: u64,
 }
 
+/// The types of a catalogue in order of price for one requirement set, with the cheapest offering of each.
+type PriceOrder = Rc<[(Price, TypeId, Option<OfferingId>)]>;
+
+/// What claims of a round share: many have the same requirements.
+#[derive(Debug, Default)]
+pub(super) struct PriceOrders(FxHashMap<(PoolId, SetId), PriceOrder>);
+
+impl PriceOrders {
+    fn of(&mut self, sets: &Sets<'_>, pool: PoolId, catalog: &Catalog, set: SetId) -> PriceOrder {
+        let order = self.0.entry((pool, set)).or_insert_with(|| {
+            let offered = catalog.offered(sets.get(set), sets.vocabulary());
+            let mut priced: Vec<(Price, TypeId, Option<OfferingId>)> = catalog
+                .types
+                .iter()
+                .map(|(id, own)| {
+                    let cheapest = own
+                        .offering_ids()
+                        .filter(|offering| offered.contains(offering.0 as usize))
+                        .min_by_key(|&offering| catalog.offerings[offering].price);
+                    let price = cheapest.map_or(Price::MAX, |id| catalog.offerings[id].price);
+                    (price, id, cheapest)
+                })
+                .collect();
+            // Types are numbered in name order, which settles ties.
+            priced.sort_unstable_by_key(|&(price, id, _)| (price, id));
+            priced.into()
+        });
+        order.clone()
+    }
+}
+
 /// Orders the types by price, cuts the list, adds the daemons. Fails when the cut list no longer spans a
 /// minimum number of values.
 pub(super) fn finish(
-    snapshot: &Snapshot,
     options: &Options,
     sets: &Sets<'_>,
     templates: &Templates,
+    orders: &mut PriceOrders,
     claim: OpenClaim,
     index: usize,
 ) -> Result<NewClaim, (PoolId, Vec<PodId>)> {
     let template = &templates.templates[claim.template];
-    let vocabulary = &*snapshot.vocabulary;
     let catalog = &*template.catalog;
     let requirements = (**sets.get(claim.set)).clone();
-    let mut priced: Vec<(Price, TypeId, Option<OfferingId>)> = catalog
-        .types_of(&claim.slots)
-        .into_iter()
-        .map(|id| {
-            let cheapest = catalog.cheapest(id, &requirements, vocabulary);
-            (
-                cheapest.map_or(Price::MAX, |offering| catalog.offerings[offering].price),
-                id,
-                cheapest,
-            )
-        })
+    let mut left = FixedBitSet::with_capacity(catalog.types.len());
+    left.extend(
+        catalog
+            .types_of(&claim.slots)
+            .into_iter()
+            .map(|id| id.0 as usize),
+    );
+    let order = orders.of(sets, template.pool, catalog, claim.set);
+    let mut priced: Vec<(Price, TypeId, Option<OfferingId>)> = order
+        .iter()
+        .copied()
+        .filter(|(_, id, _)| left.contains(id.0 as usize))
         .collect();
-    // Types are numbered in name order, which settles ties.
-    priced.sort_unstable_by_key(|&(price, id, _)| (price, id));
     let cut = priced.len() > MAX_INSTANCE_TYPES;
     priced.truncate(MAX_INSTANCE_TYPES);
     if cut && options.min_values == MinValuesPolicy::Strict {

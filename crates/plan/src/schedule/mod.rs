@@ -15,6 +15,7 @@ use rustc_hash::FxHashMap;
 
 use self::{
     ask::{Ask, VolumeWishes},
+    claim::PriceOrders,
     class::Classes,
     existing::Existing,
     open::OpenClaims,
@@ -366,7 +367,6 @@ impl<'a> Solve<'a> {
 
     fn finish(self, report: &mut Report) -> Plan {
         let Self {
-            snapshot,
             options,
             sets,
             open,
@@ -375,8 +375,10 @@ impl<'a> Solve<'a> {
             ..
         } = self;
         let mut claims = Vec::new();
+        let mut orders = PriceOrders::default();
         for claim in open.into_claims() {
-            match claim::finish(snapshot, &options, &sets, &templates, claim, claims.len()) {
+            let index = claims.len();
+            match claim::finish(&options, &sets, &templates, &mut orders, claim, index) {
                 Ok(claim) => claims.push(claim),
                 Err((pool, pods)) => {
                     let refusal = Refusal::Truncated(pool);
