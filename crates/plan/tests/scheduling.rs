@@ -1165,3 +1165,60 @@ fn minimum_numbers_of_values() {
         ],
     );
 }
+
+#[test]
+fn effective_minimums() {
+    let entry = |key: &str, operator: &str, values: &[&str], minimum: u32| json!({"key": crate::fixtures::long(key), "operator": operator, "values": values, "minValues": minimum});
+    let list = "spec.template.spec.requirements";
+    // The larger of two minimums for one key holds.
+    let twice = |types: &[&str]| {
+        pool("np")
+            .push(list, entry("type", "Exists", &[], 1))
+            .push(list, entry("type", "In", types, 2))
+    };
+    row(
+        "scheduling/F11",
+        empty().pool(twice(&["small", "default"])).pod(pod("a")),
+        &["a: new 0"],
+    );
+    row(
+        "scheduling/F11",
+        empty().pool(twice(&["small", "nothing"])).pod(pod("a")),
+        &["claims 0", "pool np: no types due to minValues"],
+    );
+    let zones = || {
+        let mut types = crate::fixtures::universe();
+        for offering in types.iter_mut().flat_map(|own| &mut own.offerings) {
+            let zone = offering.requirements[1].values.as_ref().unwrap();
+            offering.available = zone[0] != "z3";
+        }
+        for own in &mut types {
+            own.requirements[3].values = Some(vec!["z1".into(), "z2".into()]);
+        }
+        empty()
+            .types(types)
+            .pool(pool("np").push(list, entry("zone", "Exists", &[], 3)))
+            .pod(pod("a"))
+    };
+    row(
+        "scheduling/F12",
+        zones(),
+        &["claims 0", "pool np: no types due to minValues"],
+    );
+    let best_effort = karpenter_plan::Options {
+        min_values: karpenter_plan::schedule::MinValuesPolicy::BestEffort,
+        ..Default::default()
+    };
+    let outcome = row(
+        "scheduling/F12",
+        zones().options(best_effort),
+        &["a: new 0"],
+    );
+    let object = karpenter_plan::node_claim(&outcome.snapshot, &outcome.plan.claims[0]);
+    let requirements = object.spec.requirements.iter();
+    let zone = requirements.filter(|own| own.key.ends_with("zone"));
+    assert_eq!(
+        zone.map(|own| own.min_values).collect::<Vec<_>>(),
+        [Some(2)]
+    );
+}

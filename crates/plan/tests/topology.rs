@@ -659,3 +659,42 @@ fn affinity_across_namespaces() {
         &["follower: unplaced"],
     );
 }
+
+fn ignoring(world: World) -> World {
+    world.options(karpenter_plan::Options {
+        ignore_preferences: true,
+        ..karpenter_plan::Options::default()
+    })
+}
+
+#[test]
+fn ignored_preferences() {
+    let pinned = |name: &str, zone: &str| counted(name).cpu("1").selects("zone", zone);
+    let outcome = row(
+        "scheduling/F4",
+        ignoring(world())
+            .pod(pinned("one", "z1"))
+            .pod(pinned("two", "z2"))
+            .pod(pinned("three", "z2"))
+            .pod(counted("a").prefers(1, "zone In z2")),
+        &["claims 2", "!unplaced", "a: relaxed"],
+    );
+    assert_eq!(domains(&outcome, "zone")["a"], "z1");
+    let soft = |name: &str| spreads(counted(name), softly(spread("kubernetes.io/hostname", 1)));
+    let apart = |name: &str| rather_apart(counted(name), term("kubernetes.io/hostname", "test"));
+    row(
+        "scheduling/F5",
+        ignoring(many(world(), 5, soft)),
+        &["claims 1", "p04: relaxed"],
+    );
+    row(
+        "scheduling/F5",
+        ignoring(many(world(), 5, apart)),
+        &["claims 1", "p04: relaxed"],
+    );
+    row(
+        "scheduling/F5",
+        many(world(), 5, soft),
+        &["claims 5", "!relaxed"],
+    );
+}
