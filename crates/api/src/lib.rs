@@ -13,6 +13,7 @@
     reason = "printer columns have like types and priorities"
 )]
 
+pub mod capacitybuffer;
 pub mod common;
 pub mod conditions;
 pub mod crds;
@@ -21,6 +22,7 @@ pub mod hash;
 pub mod kwoknodeclass;
 pub mod labels;
 pub mod nodeclaim;
+pub mod nodeoverlay;
 pub mod nodepool;
 pub mod objects;
 pub mod quantity;
@@ -28,11 +30,16 @@ pub mod scheduler_config;
 mod structural_hash;
 pub mod validation;
 
+pub use capacitybuffer::{
+    CapacityBuffer, CapacityBufferSpec, CapacityBufferStatus, PodTemplateReference,
+    ScalableReference,
+};
 pub use common::{Condition, NodeClassReference, Requirement, Taint};
 pub use duration::{GoDuration, NillableDuration};
 pub use hash::{NODEPOOL_HASH_VERSION, nodepool_hash};
 pub use kwoknodeclass::{KWOKNodeClass, KWOKNodeClassSpec, KWOKNodeClassStatus};
 pub use nodeclaim::{NodeClaim, NodeClaimSpec, NodeClaimStatus, Resources};
+pub use nodeoverlay::{NodeOverlay, NodeOverlayRequirement, NodeOverlaySpec, NodeOverlayStatus};
 pub use nodepool::{
     Budget, ConsolidationPolicy, Disruption, NodeClaimTemplate, NodeClaimTemplateSpec, NodePool,
     NodePoolSpec, NodePoolStatus, ObjectMetaTemplate,

@@ -81,17 +81,39 @@ fn names_and_scope() {
             json!(["kwoknc", "kwokncs"]),
             json!(null),
         ),
+        (
+            "NodeOverlay",
+            "karpenter.sh",
+            "v1alpha1",
+            "nodeoverlays",
+            "nodeoverlay",
+            json!(["overlays"]),
+            json!(["spec"]),
+        ),
+        (
+            "CapacityBuffer",
+            "autoscaling.x-k8s.io",
+            "v1beta1",
+            "capacitybuffers",
+            "capacitybuffer",
+            json!(["cb"]),
+            json!(["spec"]),
+        ),
     ];
     for (kind, group, version, plural, singular, short_names, required) in rows {
         let crd = crd(kind);
         assert_eq!(crd["metadata"]["name"], format!("{plural}.{group}"));
         let spec = &crd["spec"];
         assert_eq!(spec["group"], group);
-        assert_eq!(spec["scope"], "Cluster");
+        let (scope, category) = match kind {
+            "CapacityBuffer" => ("Namespaced", "autoscaling"),
+            _ => ("Cluster", "karpenter"),
+        };
+        assert_eq!(spec["scope"], scope);
         assert_eq!(spec["names"]["plural"], plural);
         assert_eq!(spec["names"]["singular"], singular);
         assert_eq!(spec["names"]["listKind"], format!("{kind}List"));
-        assert_eq!(spec["names"]["categories"], json!(["karpenter"]));
+        assert_eq!(spec["names"]["categories"], json!([category]));
         assert_eq!(spec["names"]["shortNames"], short_names);
         assert_eq!(spec["versions"].as_array().unwrap().len(), 1);
         assert_eq!(spec["versions"][0]["name"], version);
@@ -116,7 +138,7 @@ fn printer_columns() {
     const AGE: &str = ".metadata.creationTimestamp";
     /// Name, path, type, priority.
     type Columns = &'static [(&'static str, &'static str, &'static str, i64)];
-    let rows: [(&str, Columns); 3] = [
+    let rows: [(&str, Columns); 5] = [
         (
             "NodePool",
             &[
@@ -171,6 +193,36 @@ fn printer_columns() {
             ],
         ),
         ("KWOKNodeClass", &[]),
+        (
+            "NodeOverlay",
+            &[
+                ("Ready", READY, "string", 0),
+                ("Age", AGE, "date", 0),
+                ("Weight", ".spec.weight", "integer", 1),
+            ],
+        ),
+        (
+            "CapacityBuffer",
+            &[
+                ("Strategy", ".spec.provisioningStrategy", "string", 0),
+                ("PodTemplate", ".status.podTemplateRef.name", "string", 0),
+                ("Replicas", ".status.replicas", "integer", 0),
+                ("ConditionsType", ".status.conditions[*].type", "string", 0),
+                (
+                    "ConditionsStatus",
+                    ".status.conditions[*].status",
+                    "string",
+                    0,
+                ),
+                (
+                    "ConditionsReason",
+                    ".status.conditions[*].reason",
+                    "string",
+                    0,
+                ),
+                ("Age", AGE, "date", 0),
+            ],
+        ),
     ];
     for (kind, expected) in rows {
         let crd = crd(kind);
@@ -222,6 +274,11 @@ fn defaults() {
         ("NodePool", "status.nodes", json!(0)),
         ("NodeClaim", "spec.expireAfter", json!("720h")),
         (
+            "CapacityBuffer",
+            "spec.provisioningStrategy",
+            json!("buffer.x-k8s.io/active-capacity"),
+        ),
+        (
             "KWOKNodeClass",
             "status",
             json!({"conditions": [{
@@ -233,8 +290,9 @@ fn defaults() {
     for (kind, path, default) in &rows {
         check_keyword(kind, path, "default", default);
     }
-    let total: usize = ["NodePool", "NodeClaim", "KWOKNodeClass"]
+    let total: usize = crds::all()
         .iter()
+        .map(|crd| &crd.spec.names.kind)
         .map(|kind| count_keyword(&schema(kind, ""), "default"))
         .sum();
     assert_eq!(total, rows.len(), "a default that no row knows");
@@ -608,7 +666,38 @@ fn rules() {
         ("NodeClaim", "spec", &["spec is immutable"]),
         ("NodeClaim", "spec.requirements", &requirements[..3]),
         ("NodeClaim", "spec.nodeClassRef", &[]),
+        (
+            "NodeOverlay",
+            "spec",
+            &["cannot set both 'price' and 'priceAdjustment'"],
+        ),
+        (
+            "NodeOverlay",
+            "spec.requirements",
+            &[
+                "'In' or 'NotIn' must have a value defined",
+                "must have a single positive integer value",
+            ],
+        ),
+        (
+            "NodeOverlay",
+            "spec.capacity",
+            &["invalid resource restricted"],
+        ),
+        (
+            "CapacityBuffer",
+            "spec",
+            &[
+                "'podTemplateRef' needs 'replicas' or 'limits'",
+                "cannot set both 'podTemplateRef' and 'scalableRef'",
+            ],
+        ),
     ];
+    check_rules(
+        "NodeOverlay",
+        "spec.requirements.[].key",
+        &[own, aws, kwok, hostname],
+    );
     for (kind, path, expected) in rows {
         check_rules(kind, path, expected);
     }
@@ -623,13 +712,14 @@ fn rules() {
             check_rules(kind, &format!("{base}.nodeClassRef.{field}"), &[&message]);
         }
     }
-    let total: usize = ["NodePool", "NodeClaim", "KWOKNodeClass"]
+    let total: usize = crds::all()
         .iter()
+        .map(|crd| &crd.spec.names.kind)
         .map(|kind| count_keyword(&schema(kind, ""), "x-kubernetes-validations"))
         .sum();
     assert_eq!(
         total,
-        rows.iter().filter(|row| !row.2.is_empty()).count() + 2 * 4,
+        rows.iter().filter(|row| !row.2.is_empty()).count() + 2 * 4 + 1,
         "an unlisted rule"
     );
 }

@@ -6,7 +6,7 @@ use karpenter_api::objects::{
     CSINode, DaemonSet, Deployment, Job, Node, PersistentVolume, PersistentVolumeClaim, Pod,
     PodDisruptionBudget, PriorityClass, RuntimeClass, StorageClass, VolumeAttachment,
 };
-use karpenter_api::{KWOKNodeClass, NodeClaim, NodePool};
+use karpenter_api::{CapacityBuffer, KWOKNodeClass, NodeClaim, NodeOverlay, NodePool};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -49,6 +49,46 @@ fn conditions() -> Value {
         "type": "Ready", "status": "True", "reason": "Ready", "message": "",
         "lastTransitionTime": "2024-01-01T01:01:01Z", "observedGeneration": 3,
     }])
+}
+
+#[test]
+fn every_field_of_overlays_and_buffers() {
+    check::<NodeOverlay>(&json!({
+        "apiVersion": "karpenter.sh/v1alpha1",
+        "kind": "NodeOverlay",
+        "metadata": {"name": "full"},
+        "spec": {
+            "weight": 500,
+            "requirements": [
+                {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["m6i.large"]},
+                {"key": "karpenter.sh/capacity-type", "operator": "NotIn", "values": ["spot"]},
+            ],
+            "price": "0.0825",
+            "priceAdjustment": "-20%",
+            "capacity": {"smarter-devices/fuse": "4"},
+        },
+        "status": {"conditions": conditions()},
+    }));
+    check::<CapacityBuffer>(&json!({
+        "apiVersion": "autoscaling.x-k8s.io/v1beta1",
+        "kind": "CapacityBuffer",
+        "metadata": {"name": "full", "namespace": "web"},
+        "spec": {
+            "provisioningStrategy": "buffer.x-k8s.io/active-capacity",
+            "podTemplateRef": {"name": "unit"},
+            "scalableRef": {"apiGroup": "apps", "kind": "StatefulSet", "name": "store"},
+            "replicas": 3,
+            "percentage": 25,
+            "limits": {"cpu": "16", "memory": "64Gi"},
+        },
+        "status": {
+            "podTemplateRef": {"name": "unit"},
+            "podTemplateGeneration": 2,
+            "replicas": 3,
+            "provisioningStrategy": "buffer.x-k8s.io/active-capacity",
+            "conditions": conditions(),
+        },
+    }));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `karpenter types`: the catalogue as the scheduler sees it.
 
-use std::sync::Arc;
+use karpenter_control::ctx;
 
 use karpenter_kwok::describe;
 
@@ -40,7 +40,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     }
     let mut verdict = Verdict::Yes;
     if !arguments.files.is_empty() {
-        let world = offline::build_from(&arguments.files, types.clone(), None, Arc::default())?;
+        let world = offline::build_from(
+            &arguments.files,
+            types.clone(),
+            None,
+            &ctx::Options::default(),
+        )?;
         for refused in &world.refused {
             output::complain(&format!("karpenter: {refused}"));
             verdict = Verdict::No;

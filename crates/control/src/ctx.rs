@@ -65,6 +65,7 @@ impl Ctx {
         let (events, writer) = Recorder::new(clock);
         let mirror =
             Mirror::with_nomination_window(cloud.well_known(), options.nomination_window());
+        mirror.set_gates(&options.gates);
         mirror.set_default_constraints(Arc::clone(&options.default_constraints));
         let mirror = Arc::new(mirror);
         metrics.observe(&mirror, &*cloud);
@@ -145,7 +146,11 @@ impl Options {
                 MinValues::Strict => MinValuesPolicy::Strict,
                 MinValues::BestEffort => MinValuesPolicy::BestEffort,
             },
-            reserved: ReservedPolicy::Strict,
+            reserved: if self.gates.reserved_capacity {
+                ReservedPolicy::Strict
+            } else {
+                ReservedPolicy::Ignored
+            },
             ignore_preferences: self.preferences == Preferences::Ignore,
         }
     }

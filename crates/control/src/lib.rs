@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod batch;
+mod capacitybuffer;
 pub mod client;
 pub mod clock;
 pub mod ctx;
@@ -21,6 +22,7 @@ pub mod lease;
 pub mod metrics;
 pub mod mirror;
 mod nodeclaim;
+mod nodeoverlay;
 mod nodepool;
 mod provision;
 pub mod queue;
@@ -115,13 +117,16 @@ fn writer(ctx: &Arc<Ctx>) -> Option<Task> {
 /// Every controller. They subscribe to the mirror when they are built, hence before the first list.
 fn controllers(ctx: &Arc<Ctx>) -> Vec<Task> {
     let (pools, outcomes) = nodepool::tasks(ctx);
+    let (buffers, observations) = capacitybuffer::tasks(ctx);
     let controllers = [
         refresh::tasks(ctx, &outcomes),
         pools,
         nodeclaim::tasks(ctx, &outcomes),
         termination::tasks(ctx),
         upkeep::tasks(ctx),
-        provision::tasks(ctx),
+        nodeoverlay::tasks(ctx),
+        buffers,
+        provision::tasks(ctx, &observations),
         disruption::tasks(ctx),
     ];
     controllers.into_iter().flatten().collect()

@@ -22,6 +22,7 @@ use tracing::{Instrument, info, info_span, warn};
 
 use crate::{
     Task,
+    capacitybuffer::Observations,
     ctx::Ctx,
     decision::Decision,
     effect,
@@ -43,9 +44,9 @@ const UNSCHEDULABLE_WINDOW: Duration = Duration::from_mins(5);
 const CONTROLLER: &str = "provisioner";
 const NO_TYPES_WINDOW: Duration = Duration::from_mins(1);
 
-pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
+pub(crate) fn tasks(ctx: &Arc<Ctx>, buffers: &Arc<Observations>) -> Vec<Task> {
     subscribe(ctx);
-    let rounds = rounds(Arc::clone(ctx));
+    let rounds = rounds(Arc::clone(ctx), Arc::clone(buffers));
     vec![Box::pin(
         rounds.instrument(info_span!("round", controller = "provisioner")),
     )]
@@ -156,7 +157,7 @@ fn is_ready(pool: &NodePool) -> bool {
 }
 
 /// Rounds for ever.
-async fn rounds(ctx: Arc<Ctx>) {
+async fn rounds(ctx: Arc<Ctx>, buffers: Arc<Observations>) {
     let controller = ctx.metrics.single(CONTROLLER);
     let open_window = || {
         Box::pin(
@@ -184,7 +185,9 @@ async fn rounds(ctx: Arc<Ctx>) {
             tokio::time::sleep(READINESS).await;
         }
         ctx.status.round_begins();
-        let outcome = controller.run(round(&ctx), |_| Ending::Success).await;
+        let outcome = controller
+            .run(round(&ctx, &buffers), |_| Ending::Success)
+            .await;
         // What was only promised (a place on an existing node, a claim that could not be created)
         // is looked at again even if nothing else changes.
         last_generation = (!outcome.is_provisional).then_some(outcome.generation);
@@ -206,7 +209,7 @@ struct Answer {
     refusals: Vec<(PodId, String)>,
 }
 
-async fn round(ctx: &Arc<Ctx>) -> Outcome {
+async fn round(ctx: &Arc<Ctx>, buffers: &Observations) -> Outcome {
     let now = ctx.clock.now();
     let generation = ctx.mirror.generation();
     let snapshot = ctx.mirror.snapshot(now);
@@ -226,6 +229,8 @@ async fn round(ctx: &Arc<Ctx>) -> Outcome {
             let refusals = report
                 .unplaced
                 .iter()
+                // Those wait for the next round, which may serve them from reserved capacity.
+                .filter(|(_, refusal)| !refusal.is_deferral())
                 .map(|(pod, refusal)| (*pod, refusal.message(&world, *pod)))
                 .collect();
             Answer {
@@ -242,6 +247,7 @@ async fn round(ctx: &Arc<Ctx>) -> Outcome {
     let is_lasting = nominate(ctx, &snapshot, &answer.plan, now);
     ctx.status.promises(!is_lasting);
     report(ctx, &snapshot, &answer);
+    buffers.decided(ctx, &snapshot, &answer.plan, &answer.report);
     Outcome {
         generation,
         is_provisional: !is_created || !is_lasting,
@@ -312,7 +318,11 @@ pub(crate) async fn create_claim(
         price: claim.price.to_string(),
         reason: reason.to_owned(),
     });
-    for pod in &claim.pods {
+    let real = claim
+        .pods
+        .iter()
+        .filter(|pod| snapshot.pods[**pod].buffer.is_none());
+    for pod in real {
         place(ctx, snapshot, *pod, &format!("nodeclaim/{name}"));
     }
     true
@@ -368,7 +378,9 @@ fn nominate(ctx: &Ctx, snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> bool
         .checked_add(ctx.options.nomination_window())
         .unwrap_or(now);
     let mut is_lasting = true;
-    for (pod, id) in &plan.bindings {
+    // Nobody will come for a virtual pod.
+    let is_real = |pod: PodId| snapshot.pods[pod].buffer.is_none();
+    for (pod, id) in plan.bindings.iter().filter(|(pod, _)| is_real(*pod)) {
         let node = &snapshot.nodes[*id];
         let claim = node.claim.as_ref().filter(|_| !node.initialized);
         if let Some(claim) = claim {

@@ -8,11 +8,12 @@ use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt};
 use karpenter_api::{
-    NodeClaim, NodePool,
+    CapacityBuffer, NodeClaim, NodeOverlay, NodePool,
     labels::NODEPOOL,
     objects::{
-        CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-        PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet, StorageClass,
+        CSINode, DaemonSet, Deployment, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
+        Pod, PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet,
+        StorageClass, workload::PodTemplate,
     },
 };
 use karpenter_cloud::NodeClassKind;
@@ -52,9 +53,21 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
         Box::pin(built_in::<PersistentVolumeClaim>(Arc::clone(ctx))),
         Box::pin(built_in::<CSINode>(Arc::clone(ctx))),
     ];
-    if !ctx.options.default_constraints.is_empty() {
+    let gates = &ctx.options.gates;
+    if gates.node_overlay {
+        tasks.push(Box::pin(custom::<NodeOverlay>(Arc::clone(ctx))));
+    }
+    if gates.capacity_buffer {
+        tasks.push(Box::pin(custom::<CapacityBuffer>(Arc::clone(ctx))));
+        tasks.push(Box::pin(built_in::<PodTemplate>(Arc::clone(ctx))));
+        tasks.push(Box::pin(built_in::<Deployment>(Arc::clone(ctx))));
+    }
+    let has_default_constraints = !ctx.options.default_constraints.is_empty();
+    if has_default_constraints {
         tasks.push(Box::pin(built_in::<Service>(Arc::clone(ctx))));
         tasks.push(Box::pin(built_in::<ReplicationController>(Arc::clone(ctx))));
+    }
+    if has_default_constraints || gates.capacity_buffer {
         tasks.push(Box::pin(built_in::<ReplicaSet>(Arc::clone(ctx))));
         tasks.push(Box::pin(built_in::<StatefulSet>(Arc::clone(ctx))));
     }

@@ -12,12 +12,14 @@
 
 extern crate alloc;
 
+pub mod buffer;
 pub mod catalog;
 pub mod daemon;
 pub mod default_spread;
 pub mod disruption_budget;
 pub mod labels;
 pub mod node;
+pub mod overlay;
 pub mod pod;
 pub mod pool;
 pub mod price;

@@ -210,6 +210,8 @@ pub struct Pod {
     pub requests: Resources,
     /// Its controller, if that is of a kind whose selector may matter.
     pub controller: Option<(ControllerKind, Arc<str>)>,
+    /// The CapacityBuffer that it keeps room for: nobody runs it.
+    pub buffer: Option<Arc<str>>,
     /// Names of the PersistentVolumeClaims that are its volumes.
     pub volumes: Box<[Arc<str>]>,
     /// Equal ids mean equal constraints.

@@ -82,6 +82,8 @@ pub struct Place {
     pub pods: Vec<PodId>,
     /// Pods it was made for that are not bound yet, in id order.
     pub prebound: Vec<PodId>,
+    /// Virtual pods of CapacityBuffers that the last round has put here.
+    pub buffer_pods: u32,
 }
 
 /// The world at one instant.
@@ -204,6 +206,14 @@ impl Snapshot {
         };
         snapshot.join();
         snapshot
+    }
+
+    /// The last round has put so many virtual pods of CapacityBuffers on a node; nodes that are not there
+    /// host none.
+    pub fn host_buffer_pods(&mut self, node: &str, count: u32) {
+        if let Some(id) = self.node_named(node) {
+            self.places[id].buffer_pods = count;
+        }
     }
 
     /// The pool of that name.

@@ -1,13 +1,16 @@
 //! The core from outside: objects in, plans and reasons out.
 #![allow(clippy::unwrap_used)]
 
+mod buffer;
 mod check;
 mod default_spread;
 mod disruption;
 mod explain;
 mod fixtures;
+mod overlay;
 mod properties;
 mod requirement;
+mod reserved;
 mod scheduling;
 mod topology;
 mod volumes;

@@ -11,23 +11,27 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::json;
 
+use crate::capacitybuffer::CapacityBuffer;
 use crate::kwoknodeclass::KWOKNodeClassDefinition;
 use crate::nodeclaim::NodeClaim;
+use crate::nodeoverlay::NodeOverlay;
 use crate::nodepool::NodePool;
 
 /// All CRDs, the provider-neutral ones first.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![nodepool(), nodeclaim(), kwoknodeclass()]
+    kwok()
 }
 
 /// The CRDs that do not belong to a provider.
 pub fn core() -> Vec<CustomResourceDefinition> {
-    vec![nodepool(), nodeclaim()]
+    vec![nodepool(), nodeclaim(), nodeoverlay(), capacitybuffer()]
 }
 
 /// What the KWOK provider needs: the provider-neutral CRDs and its own.
 pub fn kwok() -> Vec<CustomResourceDefinition> {
-    vec![nodepool(), nodeclaim(), kwoknodeclass()]
+    let mut all = core();
+    all.push(kwoknodeclass());
+    all
 }
 
 /// The CRD of NodePool.
@@ -42,6 +46,20 @@ pub fn nodepool() -> CustomResourceDefinition {
 pub fn nodeclaim() -> CustomResourceDefinition {
     let mut crd = patch::common(NodeClaim::crd());
     patch::conditions(&mut crd, true, true);
+    crd
+}
+
+/// The CRD of NodeOverlay.
+pub fn nodeoverlay() -> CustomResourceDefinition {
+    let mut crd = patch::common(NodeOverlay::crd());
+    patch::conditions(&mut crd, false, true);
+    crd
+}
+
+/// The CRD of CapacityBuffer.
+pub fn capacitybuffer() -> CustomResourceDefinition {
+    let mut crd = patch::common(CapacityBuffer::crd());
+    patch::conditions(&mut crd, false, true);
     crd
 }
 

@@ -83,6 +83,46 @@ pub(crate) fn in_has_values() -> Rule {
     )
 }
 
+/// `In` and `NotIn` list values.
+pub(crate) fn sets_have_values() -> Rule {
+    rule(
+        "self.all(x, !(x.operator in ['In', 'NotIn']) || (has(x.values) && x.values.size() != 0))",
+        "requirements with operator 'In' or 'NotIn' must have a value defined",
+    )
+}
+
+/// An overlay has one way to change the price.
+pub(crate) fn price_or_adjustment() -> Rule {
+    rule(
+        "!has(self.price) || !has(self.priceAdjustment)",
+        "cannot set both 'price' and 'priceAdjustment'",
+    )
+}
+
+/// An overlay does not name what every machine has.
+pub(crate) fn no_core_capacity() -> Rule {
+    rule(
+        "self.all(x, !(x in ['cpu', 'memory', 'ephemeral-storage', 'pods']))",
+        "invalid resource restricted",
+    )
+}
+
+/// A buffer of a PodTemplate says how large it is.
+pub(crate) fn template_needs_size() -> Rule {
+    rule(
+        "!has(self.podTemplateRef) || has(self.replicas) || has(self.limits)",
+        "'podTemplateRef' needs 'replicas' or 'limits'",
+    )
+}
+
+/// A buffer is of a PodTemplate or of a workload.
+pub(crate) fn one_reference() -> Rule {
+    rule(
+        "!has(self.podTemplateRef) || !has(self.scalableRef)",
+        "cannot set both 'podTemplateRef' and 'scalableRef'",
+    )
+}
+
 /// Comparisons have one integer that is not negative.
 pub(crate) fn comparisons_have_one_integer() -> Rule {
     rule(

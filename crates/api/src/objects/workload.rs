@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::{Deserialize, Serialize};
 
-use super::pod::PodTemplate;
+use super::pod;
 use super::selector::LabelSelector;
 
 /// What the replicating workloads have in common.
@@ -22,7 +22,7 @@ pub struct WorkloadSpec {
     pub selector: Option<LabelSelector>,
     /// The pods it makes.
     #[serde(deserialize_with = "super::null_is_default")]
-    pub template: PodTemplate,
+    pub template: pod::PodTemplate,
 }
 
 /// What is read of a Job.
@@ -40,10 +40,10 @@ pub struct JobSpec {
     pub selector: Option<LabelSelector>,
     /// The pods it makes.
     #[serde(deserialize_with = "super::null_is_default")]
-    pub template: PodTemplate,
+    pub template: pod::PodTemplate,
 }
 
-always_written!(WorkloadSpec, JobSpec);
+always_written!(WorkloadSpec, JobSpec, pod::PodTemplate);
 
 macro_rules! workload {
     ($(#[$doc:meta])* $name:ident, $origin:ty, $spec:ty) => {
@@ -107,6 +107,20 @@ workload!(
     /// Pods under one name.
     Service, core::Service, ServiceSpec
 );
+/// A pod's blueprint that belongs to no workload; CapacityBuffers refer to it.
+#[derive(Resource, Deserialize, Clone, Debug, Default, PartialEq)]
+#[resource(inherit = core::PodTemplate)]
+#[serde(default)]
+pub struct PodTemplate {
+    /// The object's metadata.
+    pub metadata: ObjectMeta,
+    /// The blueprint.
+    #[serde(deserialize_with = "super::null_is_default")]
+    pub template: pod::PodTemplate,
+}
+
+manifest!(PodTemplate inherits core::PodTemplate { "template": template });
+
 workload!(
     /// Pods that run to completion.
     Job, batch::Job, JobSpec

@@ -49,6 +49,19 @@ pub(super) const KINDS: &[Kind] = &[
     ),
     kind("karpenter.sh/v1", "NodePool", "nodepools", false),
     kind("karpenter.sh/v1", "NodeClaim", "nodeclaims", false),
+    kind(
+        "karpenter.sh/v1alpha1",
+        "NodeOverlay",
+        "nodeoverlays",
+        false,
+    ),
+    kind("v1", "PodTemplate", "podtemplates", true),
+    kind(
+        "autoscaling.x-k8s.io/v1beta1",
+        "CapacityBuffer",
+        "capacitybuffers",
+        true,
+    ),
     kind("v1", "Node", "nodes", false),
     kind("apps/v1", "DaemonSet", "daemonsets", true),
     kind(

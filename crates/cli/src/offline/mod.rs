@@ -14,15 +14,19 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use karpenter_api::{
-    NodeClaim, NodePool,
+    CapacityBuffer, NodeClaim, NodeOverlay, NodePool,
     objects::{
-        CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-        PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet, StorageClass,
-        pod::TopologySpreadConstraint,
+        CSINode, DaemonSet, Deployment, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
+        Pod, PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet,
+        StorageClass, workload::PodTemplate,
     },
 };
 use karpenter_cloud::Cloud as _;
-use karpenter_control::mirror::{Mirror, Mirrored};
+use karpenter_control::{
+    ctx,
+    gates::FeatureGates,
+    mirror::{Mirror, Mirrored},
+};
 use karpenter_kwok::{Kwok, KwokOptions};
 use karpenter_plan::{CatalogFeed, InstanceType, Price, Snapshot};
 use serde::de::DeserializeOwned;
@@ -121,9 +125,9 @@ impl World {
 /// When a file cannot be read or is not made of objects; a manifest that is merely invalid ends up in
 /// [`World::refused`].
 pub(crate) fn build(arguments: &Arguments, options: &Scheduling) -> anyhow::Result<World> {
-    let defaults = options.controller()?.default_constraints;
+    let settings = options.controller()?;
     let types = arguments.catalogue.read()?;
-    build_from(&arguments.files, types, arguments.now, defaults)
+    build_from(&arguments.files, types, arguments.now, &settings)
 }
 
 /// The same for a catalogue that was read already.
@@ -131,7 +135,7 @@ pub(crate) fn build_from(
     files: &[String],
     types: Vec<InstanceType>,
     now: Option<Timestamp>,
-    default_constraints: Arc<[TopologySpreadConstraint]>,
+    settings: &ctx::Options,
 ) -> anyhow::Result<World> {
     let documents = input::read(files)?;
     let now = now.unwrap_or_else(Timestamp::now);
@@ -141,7 +145,7 @@ pub(crate) fn build_from(
     runtime.block_on(async {
         let mut gate = Gate::new(now).await?;
         let admitted = admit(documents, &mut gate, now).await;
-        Ok(freeze(admitted, types, &gate, now, default_constraints))
+        Ok(freeze(admitted, types, &gate, now, settings))
     })
 }
 
@@ -279,7 +283,7 @@ fn freeze(
     types: Vec<InstanceType>,
     gate: &Gate,
     now: Timestamp,
-    default_constraints: Arc<[TopologySpreadConstraint]>,
+    settings: &ctx::Options,
 ) -> World {
     let feed = CatalogFeed {
         generation: 1,
@@ -291,7 +295,8 @@ fn freeze(
         seed: 0,
     });
     let mirror = Mirror::new(kwok.well_known());
-    mirror.set_default_constraints(default_constraints);
+    mirror.set_gates(&settings.gates);
+    mirror.set_default_constraints(Arc::clone(&settings.default_constraints));
     let mut refused = std::mem::take(&mut admitted.refused);
     let classes: Vec<String> = names(&admitted, "karpenter.kwok.sh/v1alpha1", "KWOKNodeClass");
     let mut take = |api_version: &str, kind: &str| -> Vec<(String, Value)> {
@@ -331,15 +336,66 @@ fn freeze(
     apply::<PersistentVolume>(&mirror, take("v1", "PersistentVolume"), &mut refused);
     apply::<PersistentVolumeClaim>(&mirror, take("v1", "PersistentVolumeClaim"), &mut refused);
     apply::<CSINode>(&mirror, take("storage.k8s.io/v1", "CSINode"), &mut refused);
+    apply::<NodeOverlay>(
+        &mirror,
+        take("karpenter.sh/v1alpha1", "NodeOverlay"),
+        &mut refused,
+    );
+    apply::<CapacityBuffer>(
+        &mirror,
+        take("autoscaling.x-k8s.io/v1beta1", "CapacityBuffer"),
+        &mut refused,
+    );
+    apply::<PodTemplate>(&mirror, take("v1", "PodTemplate"), &mut refused);
+    apply::<Deployment>(&mirror, take("apps/v1", "Deployment"), &mut refused);
     apply::<Service>(&mirror, take("v1", "Service"), &mut refused);
     apply::<ReplicationController>(&mirror, take("v1", "ReplicationController"), &mut refused);
     apply::<ReplicaSet>(&mirror, take("apps/v1", "ReplicaSet"), &mut refused);
     apply::<StatefulSet>(&mirror, take("apps/v1", "StatefulSet"), &mut refused);
     apply::<Pod>(&mirror, take("v1", "Pod"), &mut refused);
+    complain_of_extras(&mirror, &settings.gates, now);
     World {
         snapshot: mirror.snapshot(now),
         refused,
         skipped_kinds: admitted.skipped_kinds,
+    }
+}
+
+/// Says which overlays and buffers count for nothing, and why.
+fn complain_of_extras(mirror: &Mirror, gates: &FeatureGates, now: Timestamp) {
+    let idle = |kind: &str, count: usize| {
+        output::complain(&format!(
+            "karpenter: warning: {count} {kind} objects are ignored, the feature gate {kind} is off"
+        ));
+    };
+    let (overlays, buffers) = (
+        mirror.all::<NodeOverlay>().len(),
+        mirror.all::<CapacityBuffer>().len(),
+    );
+    if overlays > 0 && !gates.node_overlay {
+        idle("NodeOverlay", overlays);
+    }
+    if buffers > 0 && !gates.capacity_buffer {
+        idle("CapacityBuffer", buffers);
+    }
+    for verdict in mirror.overlay_verdicts(now).iter() {
+        if let Some(fault) = &verdict.fault {
+            output::complain(&format!(
+                "karpenter: warning: NodeOverlay {} is not applied: {}",
+                verdict.name,
+                fault.message()
+            ));
+        }
+    }
+    for buffer in mirror.resolved_buffers(now) {
+        if let Err(fault) = &buffer.outcome {
+            output::complain(&format!(
+                "karpenter: warning: CapacityBuffer {}/{} keeps nothing free: {}",
+                buffer.namespace,
+                buffer.name,
+                fault.message()
+            ));
+        }
     }
 }
 

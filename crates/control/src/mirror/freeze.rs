@@ -21,14 +21,21 @@ use karpenter_api::{
 use karpenter_plan::{
     Catalog, CatalogFeed, Daemon, DisruptionBudget, Lowering, NodeInput, Parts, Pool, PoolPart,
     Problem, Snapshot,
+    buffer::Buffer,
     default_spread::{ControllerKind, ControllerSelector, DefaultSpreads, ServiceSelector},
-    node,
+    node, overlay,
     pod::PodKey,
     topology,
     volume::{AttachLimits, Volume, VolumeClaim, VolumeClass, VolumeParts},
 };
 
-use super::{Key, NodeClass, objects::Objects, state::State};
+use super::{
+    Key, NodeClass,
+    buffers::{self, BufferSource},
+    objects::Objects,
+    overlays::Overlaid,
+    state::State,
+};
 
 /// A lowered value beside what it was made from.
 #[derive(Clone)]
@@ -75,6 +82,10 @@ pub(crate) struct Cache {
     replication_controllers: BTreeMap<Key, Lowered<Arc<ReplicationController>, ControllerSelector>>,
     replica_sets: BTreeMap<Key, Lowered<Arc<ReplicaSet>, ControllerSelector>>,
     stateful_sets: BTreeMap<Key, Lowered<Arc<StatefulSet>, ControllerSelector>>,
+    overlaid: Overlaid,
+    buffers: BTreeMap<Key, Lowered<BufferSource, Buffer>>,
+    /// What the buffers have come to, in key order.
+    resolved: Vec<Arc<Buffer>>,
     catalogs: BTreeMap<u64, Arc<Catalog>>,
     last: Option<(u64, Arc<Snapshot>)>,
 }
@@ -147,6 +158,8 @@ impl State {
             .into_iter()
             .filter(|(key, _)| !self.is_aside("NodePool", key))
             .collect();
+        let overlays = self.readable_overlays();
+        let buffer_sources = self.buffer_sources();
         let Self {
             cache,
             lowering,
@@ -286,10 +299,30 @@ impl State {
             },
             &mut problems,
         ));
+        cache.resolved = lower_all(
+            &mut cache.buffers,
+            buffer_sources,
+            buffers::is_same,
+            |source| Ok(buffers::lower(lowering, source)),
+            &mut problems,
+        );
+        let virtual_pods = cache.resolved.iter().flat_map(|buffer| &buffer.pods);
+        let feed = |pool: &str| feeds.get(pool).and_then(|answer| answer.as_ref().ok());
+        cache
+            .overlaid
+            .update(lowering, overlays, &pools_lowered, feed);
         let pools = pools_lowered
             .into_iter()
             .map(|pool| {
-                let catalog = catalog_of(lowering, &mut cache.catalogs, feeds.get(&*pool.name));
+                let catalog = match cache.overlaid.of(&pool.name) {
+                    Some(corrected) => Ok(Arc::clone(
+                        cache
+                            .catalogs
+                            .entry(corrected.feed.generation)
+                            .or_insert_with(|| lowering.corrected_catalog(corrected)),
+                    )),
+                    None => catalog_of(lowering, &mut cache.catalogs, feeds.get(&*pool.name)),
+                };
                 PoolPart { pool, catalog }
             })
             .collect();
@@ -297,6 +330,7 @@ impl State {
             .values()
             .flatten()
             .map(|feed| feed.generation)
+            .chain(cache.overlaid.generations())
             .collect();
         cache
             .catalogs
@@ -306,7 +340,12 @@ impl State {
             vocabulary: Arc::clone(lowering.vocabulary()),
             pools,
             nodes,
-            pods: pods.values().map(|pod| Arc::clone(&pod.lowered)).collect(),
+            pods: pods
+                .values()
+                .map(|pod| &pod.lowered)
+                .chain(virtual_pods)
+                .map(Arc::clone)
+                .collect(),
             daemons,
             budgets,
             namespaces,
@@ -314,7 +353,21 @@ impl State {
             volumes,
             set_aside: problems,
         };
-        Snapshot::freeze(now, parts)
+        let mut snapshot = Snapshot::freeze(now, parts);
+        for (host, count) in &self.buffer_hosts {
+            snapshot.host_buffer_pods(host, *count);
+        }
+        snapshot
+    }
+
+    /// What became of the overlays at the last freeze.
+    pub(super) fn overlay_verdicts(&self) -> Arc<[overlay::Verdict]> {
+        Arc::clone(&self.cache.overlaid.verdicts)
+    }
+
+    /// What the buffers had come to at the last freeze.
+    pub(super) fn resolved_buffers(&self) -> Vec<Arc<Buffer>> {
+        self.cache.resolved.clone()
     }
 
     /// What the watches could not even decode.

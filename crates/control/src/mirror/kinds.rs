@@ -6,11 +6,11 @@
 use std::{fmt::Debug, sync::Arc};
 
 use karpenter_api::{
-    Condition, NodeClaim, NodePool,
+    CapacityBuffer, Condition, NodeClaim, NodeOverlay, NodePool,
     objects::{
-        CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-        PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet, StorageClass,
-        pod::PodCondition,
+        CSINode, DaemonSet, Deployment, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
+        Pod, PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet,
+        StorageClass, pod::PodCondition, workload::PodTemplate,
     },
 };
 use karpenter_plan::{self as plan, pod::Owner};
@@ -185,6 +185,10 @@ kept_whole!(
 kept_whole!(ReplicaSet { spec }, replica_sets, |_, _| {});
 kept_whole!(StatefulSet { spec }, stateful_sets, |_, _| {});
 kept_whole!(CSINode { spec }, csi_nodes, |_, _| {});
+kept_whole!(NodeOverlay { spec, status }, overlays, |_, _| {});
+kept_whole!(CapacityBuffer { spec, status }, buffers, |_, _| {});
+kept_whole!(PodTemplate { template }, pod_templates, |_, _| {});
+kept_whole!(Deployment { spec }, deployments, |_, _| {});
 written!(NodePool, cluster);
 written!(NodeClaim, cluster);
 written!(Node, cluster);
@@ -196,6 +200,10 @@ written!(PersistentVolumeClaim, namespaced);
 written!(PersistentVolume, cluster);
 written!(StorageClass, cluster);
 written!(CSINode, cluster);
+written!(NodeOverlay, cluster);
+written!(CapacityBuffer, namespaced);
+written!(PodTemplate, namespaced);
+written!(Deployment, namespaced);
 written!(Service, namespaced);
 written!(ReplicationController, namespaced);
 written!(ReplicaSet, namespaced);

@@ -5,16 +5,18 @@
 //! after the picture has changed. Nothing here waits, asks the cluster, or decides anything. It works
 //! without a cluster just as well: `karpenter plan` applies objects read from files.
 
+mod buffers;
 mod freeze;
 mod index;
 mod intent;
 mod kinds;
 mod limits;
 mod objects;
+mod overlays;
 mod state;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
@@ -24,11 +26,14 @@ use karpenter_api::{
     NodeClaim, NodePool, labels,
     objects::{Node, pod::TopologySpreadConstraint},
 };
-use karpenter_plan::{CatalogFeed, Lowering, Snapshot, Vocabulary, WellKnown};
+use karpenter_plan::{
+    CatalogFeed, Lowering, Snapshot, Vocabulary, WellKnown, buffer::Buffer, overlay,
+};
 
 pub use kinds::{Mirrored, NodeClass, PodEntry, Written};
 pub use objects::{Change, Key};
 
+use crate::gates::FeatureGates;
 pub(crate) use intent::is_initialized;
 use state::{AllSubscribers, State};
 
@@ -56,6 +61,11 @@ impl Mirror {
             state: RwLock::new(state),
             subscribers: AllSubscribers::default(),
         }
+    }
+
+    /// Overlays and buffers count for something only behind their gates, and are only read then.
+    pub fn set_gates(&self, gates: &FeatureGates) {
+        self.write().gates = gates.clone();
     }
 
     /// Gives pods that state no spread these. Their selectors are deduced from Services and controllers,
@@ -235,13 +245,39 @@ impl Mirror {
         state.intent.expect(claim, pods);
     }
 
-    /// True if any pod waits for a node and no claim was made for it.
+    /// True if any pod waits for a node and no claim was made for it, or room is to be kept free.
     pub fn has_waiting_pods(&self) -> bool {
         let state = self.read();
-        state
-            .waiting
-            .iter()
-            .any(|pod| state.intent.claim_of(pod).is_none())
+        let is_free = |pod| state.intent.claim_of(pod).is_none();
+        state.waiting.iter().any(is_free) || state.buffers.values().next().is_some()
+    }
+
+    /// True if there is any CapacityBuffer.
+    pub fn has_buffers(&self) -> bool {
+        self.read().buffers.values().next().is_some()
+    }
+
+    /// What became of the NodeOverlays, in name order.
+    pub fn overlay_verdicts(&self, now: Timestamp) -> Arc<[overlay::Verdict]> {
+        let mut state = self.write();
+        state.snapshot(now);
+        state.overlay_verdicts()
+    }
+
+    /// What became of the CapacityBuffers, in key order.
+    pub fn resolved_buffers(&self, now: Timestamp) -> Vec<Arc<Buffer>> {
+        let mut state = self.write();
+        state.snapshot(now);
+        state.resolved_buffers()
+    }
+
+    /// The last round has put so many virtual pods on each of these nodes and claims.
+    pub fn set_buffer_hosts(&self, hosts: BTreeMap<String, u32>) {
+        let mut state = self.write();
+        if state.buffer_hosts != hosts {
+            state.generation += 1;
+            state.buffer_hosts = hosts;
+        }
     }
 
     /// How many pods wait for a node that we may make.
@@ -328,6 +364,10 @@ impl Mirror {
         state.replication_controllers.expect_list();
         state.replica_sets.expect_list();
         state.stateful_sets.expect_list();
+        state.overlays.expect_list();
+        state.buffers.expect_list();
+        state.pod_templates.expect_list();
+        state.deployments.expect_list();
         state.classes.expect_list();
     }
 
@@ -346,10 +386,14 @@ impl Mirror {
             && state.storage_classes.is_listed()
             && state.csi_nodes.is_listed()
             && (state.default_constraints.is_empty()
-                || (state.services.is_listed()
-                    && state.replication_controllers.is_listed()
-                    && state.replica_sets.is_listed()
-                    && state.stateful_sets.is_listed()))
+                || (state.services.is_listed() && state.replication_controllers.is_listed()))
+            && (!state.reads_workloads()
+                || (state.replica_sets.is_listed() && state.stateful_sets.is_listed()))
+            && (!state.gates.node_overlay || state.overlays.is_listed())
+            && (!state.gates.capacity_buffer
+                || (state.buffers.is_listed()
+                    && state.pod_templates.is_listed()
+                    && state.deployments.is_listed()))
             && state.classes.is_listed()
     }
 

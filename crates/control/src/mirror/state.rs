@@ -8,14 +8,16 @@ use std::{
 
 use jiff::Timestamp;
 use karpenter_api::{
-    NodeClaim, NodePool,
+    CapacityBuffer, NodeClaim, NodeOverlay, NodePool,
     objects::{
-        CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-        PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet, StorageClass,
-        pod::TopologySpreadConstraint,
+        CSINode, DaemonSet, Deployment, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
+        Pod, PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet,
+        StorageClass, pod::TopologySpreadConstraint, workload::PodTemplate,
     },
 };
 use karpenter_plan::{CatalogFeed, Lowering};
+
+use crate::gates::FeatureGates;
 
 use super::{
     Change, Key, NodeClass, PodEntry, freeze::Cache, index::Index, intent::Intent, objects::Objects,
@@ -66,6 +68,10 @@ pub struct AllSubscribers {
     pub(super) replication_controllers: Subscribers<Arc<ReplicationController>>,
     pub(super) replica_sets: Subscribers<Arc<ReplicaSet>>,
     pub(super) stateful_sets: Subscribers<Arc<StatefulSet>>,
+    pub(super) overlays: Subscribers<Arc<NodeOverlay>>,
+    pub(super) buffers: Subscribers<Arc<CapacityBuffer>>,
+    pub(super) pod_templates: Subscribers<Arc<PodTemplate>>,
+    pub(super) deployments: Subscribers<Arc<Deployment>>,
     pub(super) classes: Subscribers<Arc<NodeClass>>,
 }
 
@@ -90,6 +96,14 @@ pub struct State {
     /// Spreads for pods that state none; without any, nobody reads what selectors are deduced from.
     pub(super) default_constraints: Arc<[TopologySpreadConstraint]>,
     pub(super) classes: Objects<Arc<NodeClass>>,
+    pub(super) overlays: Objects<Arc<NodeOverlay>>,
+    pub(super) buffers: Objects<Arc<CapacityBuffer>>,
+    pub(super) pod_templates: Objects<Arc<PodTemplate>>,
+    pub(super) deployments: Objects<Arc<Deployment>>,
+    /// Which of the kinds above anybody reads.
+    pub(super) gates: FeatureGates,
+    /// How many virtual pods the last round has put on each node or claim, by name.
+    pub(super) buffer_hosts: BTreeMap<String, u32>,
     /// What could not be decoded, by kind and key: the pool it belongs to, and why.
     pub(super) aside: BTreeMap<(&'static str, Key), (Option<String>, String)>,
     /// Group and kind of the node classes that our provider serves.

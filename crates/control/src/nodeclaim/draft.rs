@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 /// A kind that reports conditions with a root that follows from some of them.
 pub(crate) trait Conditioned: Resource<DynamicType = ()> + Clone {
-    /// The conditions that the root follows from.
+    /// The conditions that the root follows from; without any there is no root.
     const DEPENDENTS: &'static [&'static str];
     /// The conditions as they are stored.
     fn conditions(&self) -> &[Condition];
@@ -187,7 +187,9 @@ impl<K: Conditioned> Draft<K> {
             for condition in all.iter_mut().filter(|_| deleting) {
                 condition.observed_generation = Some(generation);
             }
-            conditions::roll_up(all, K::DEPENDENTS, now, generation);
+            if !K::DEPENDENTS.is_empty() {
+                conditions::roll_up(all, K::DEPENDENTS, now, generation);
+            }
         }
         self.object
     }

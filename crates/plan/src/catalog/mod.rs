@@ -88,6 +88,10 @@ pub struct CatalogType {
     pub allocatable: Resources,
     /// Its offerings.
     pub offerings: Range<u32>,
+    /// A NodeOverlay has changed the price of some offering.
+    pub price_overlaid: bool,
+    /// A NodeOverlay has changed what the machine has.
+    pub capacity_overlaid: bool,
 }
 
 impl CatalogType {
@@ -112,6 +116,8 @@ pub struct CatalogOffering {
     pub price: Price,
     /// It can be had at present.
     pub available: bool,
+    /// The label that names the reservation it is bought from, and its id; for reserved offerings only.
+    pub reservation: Option<(KeyId, ValueId)>,
     /// How many are left of a reservation.
     pub reservation_capacity: i64,
     /// What pods may use of a machine bought this way.
@@ -136,6 +142,8 @@ pub struct Catalog {
     type_keys: BTreeMap<KeyId, KeyMasks>,
     offering_keys: BTreeMap<KeyId, KeyMasks>,
     available: FixedBitSet,
+    /// Offerings that are bought from a reservation.
+    reserved: Vec<OfferingId>,
     sound: FixedBitSet,
     ladders: BTreeMap<ResourceId, Ladder>,
 }
@@ -216,6 +224,12 @@ impl Catalog {
                     mask
                 },
             );
+        self.reserved = self
+            .offerings
+            .iter()
+            .filter(|(_, offering)| offering.reservation.is_some())
+            .map(|(id, _)| id)
+            .collect();
         self.sound = FixedBitSet::with_capacity(self.slots.len());
         for (at, slot) in self.slots.iter().enumerate() {
             self.sound.set(at, !slot.allocatable.has_negative());
@@ -310,6 +324,45 @@ impl Catalog {
             }
         }
         offerings
+    }
+
+    /// The reservations that offerings are bought from, with what is left of each; an id may come more
+    /// than once.
+    pub(crate) fn reservations(&self) -> impl Iterator<Item = (ValueId, i64)> + '_ {
+        self.reserved.iter().filter_map(|&id| {
+            let offering = &self.offerings[id];
+            Some((offering.reservation?.1, offering.reservation_capacity))
+        })
+    }
+
+    /// The label that names reservations, if any offering is bought from one.
+    pub(crate) fn reservation_key(&self) -> Option<KeyId> {
+        let first = *self.reserved.first()?;
+        self.offerings[first].reservation.map(|(key, _)| key)
+    }
+
+    /// The reservations that a node with these requirements and slots may be bought from now; an id may
+    /// come more than once.
+    pub(crate) fn reserved<'a>(
+        &'a self,
+        requirements: &'a Requirements,
+        slots: &'a Slots,
+        vocabulary: &'a Vocabulary,
+    ) -> impl Iterator<Item = ValueId> + 'a {
+        self.reserved.iter().filter_map(move |&id| {
+            let offering = &self.offerings[id];
+            let may_be = offering.available
+                && slots.contains(self.slot_of_offering[id])
+                && requirements.compatible(
+                    &offering.requirements,
+                    Undefined::AllowedIfWellKnown,
+                    vocabulary,
+                );
+            offering
+                .reservation
+                .filter(|_| may_be)
+                .map(|(_, reservation)| reservation)
+        })
     }
 
     /// Slots with an available offering that a node with these requirements may be bought by.

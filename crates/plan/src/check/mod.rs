@@ -7,7 +7,8 @@
 //!
 //! It judges what is *wrong*, not what is *worse*: a plan that wastes money passes, one that breaks a
 //! promise does not. `accounts` sees that every pod is spoken for once, `existing` and `claims`
-//! that each place really takes its pods, `limits` that pools keep within their bounds, `neighbors`
+//! that each place really takes its pods, `limits` that pools keep within their bounds, `reservations` that nothing is
+//! promised twice, `neighbors`
 //! that rules between pods hold in the end, `volumes` that pods are where their volumes can be. `terms`
 //! and `daemons` are the judge's own reading of labels and DaemonSets.
 
@@ -22,6 +23,7 @@ mod daemons;
 mod existing;
 mod limits;
 mod neighbors;
+mod reservations;
 mod terms;
 mod violation;
 mod volumes;
@@ -56,6 +58,7 @@ pub fn check_view(view: &View<'_>, plan: &Plan, report: &Report) -> Result<(), V
         let kinds = Kinds::new(view.base);
         violations.extend(claims::violations(view, plan, report, &kinds));
         violations.extend(limits::violations(view, plan, &kinds));
+        violations.extend(reservations::violations(view.base, plan));
         violations.extend(neighbors::violations(view, plan));
         violations.extend(volumes::violations(view, plan));
     }

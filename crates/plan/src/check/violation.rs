@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use crate::resources::ResourceId;
-use crate::vocabulary::{KeyId, NodeId, PodId, PoolId, TypeId};
+use crate::vocabulary::{KeyId, NodeId, PodId, PoolId, TypeId, ValueId};
 
 /// One promise that a plan breaks. Claims are named by their index in the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +80,8 @@ pub enum Violation {
     /// A type on which a DaemonSet takes a host port that a pod wants.
     TypePorts(usize, TypeId),
 
+    /// A reservation is promised to more claims than it has machines.
+    Reservation(usize, ValueId),
     /// A type that would carry a pool over a limit.
     Limit(usize, ResourceId),
     /// A pool of higher weight would have taken the pod that the claim was opened for.
@@ -170,6 +172,9 @@ impl fmt::Display for Violation {
                     f,
                     "claim {claim}: a DaemonSet on {kind:?} takes a pod's host port"
                 )
+            }
+            Self::Reservation(claim, id) => {
+                write!(f, "claim {claim}: nothing is left of reservation {id:?}")
             }
             Self::Limit(claim, resource) => {
                 write!(

@@ -28,6 +28,9 @@ pub fn objection(
     if !candidate.is_empty() {
         return Some(Verdict::NotEmpty);
     }
+    if snapshot.places[candidate.node].buffer_pods > 0 {
+        return Some(Verdict::HasBufferPods);
+    }
     let claim = snapshot.nodes[candidate.node].claim.as_ref();
     let is_quiet = claim.is_some_and(|claim| claim.consolidatable.is_some());
     (!is_quiet && !options.ignore_consolidate_after).then_some(Verdict::NotConsolidatable)

@@ -28,6 +28,8 @@ pub enum Verdict {
     ConsolidationDisabled,
     /// Something on it needs a place.
     NotEmpty,
+    /// Room on it is kept free for a CapacityBuffer.
+    HasBufferPods,
     /// It has not been quiet for long enough.
     NotConsolidatable,
     /// Its pool's budget for the method's reason is spent.
@@ -43,6 +45,10 @@ impl Verdict {
         match self {
             Self::ConsolidationDisabled => {
                 Some(format!("NodePool \"{pool}\" has consolidation disabled"))
+            }
+            Self::HasBufferPods => {
+                let name = &snapshot.nodes[node].name;
+                Some(format!("Node \"{name}\" has buffer pods"))
             }
             Self::Chosen
             | Self::StaticPool
@@ -60,6 +66,7 @@ impl Verdict {
             Self::StaticPool => "its nodepool is static",
             Self::ConsolidationDisabled => "its nodepool has consolidation disabled",
             Self::NotEmpty => "node is not empty",
+            Self::HasBufferPods => "room on it is kept free for a CapacityBuffer",
             Self::NotConsolidatable => "consolidateAfter has not passed since its last pod event",
             Self::BudgetSpent => "its nodepool's disruption budget is spent",
             Self::CommandHeld => "another command is waiting to be carried out",

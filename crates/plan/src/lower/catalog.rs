@@ -7,21 +7,35 @@ use karpenter_api::{Quantity, ResourceList};
 use super::{Lowering, requirement::Entry};
 use crate::{
     catalog::{Catalog, CatalogFeed, CatalogOffering, CatalogType, InstanceType, Offering},
+    overlay::Corrected,
     requirement::{Requirement, Requirements},
     resources::{ResourceId, Resources},
-    vocabulary::{KeyId, TypeId},
+    vocabulary::{KeyId, TypeId, ValueId},
 };
 
 impl Lowering {
     /// A catalogue, to be shared by all pools that get the same feed. Types and offerings whose
     /// requirements have no meaning are left out.
     pub fn catalog(&mut self, feed: &CatalogFeed) -> Arc<Catalog> {
-        let types = feed
-            .types
-            .iter()
-            .filter_map(|instance_type| self.instance_type(instance_type).ok());
-        let types: Vec<_> = types.collect();
+        let types = self.types(feed);
         Arc::new(Catalog::build(feed.generation, types))
+    }
+
+    /// A catalogue of types that NodeOverlays have corrected.
+    pub fn corrected_catalog(&mut self, corrected: &Corrected) -> Arc<Catalog> {
+        let mut types = self.types(&corrected.feed);
+        for (own, _) in &mut types {
+            own.price_overlaid = corrected.prices.contains(&*own.name);
+            own.capacity_overlaid = corrected.capacities.contains(&*own.name);
+        }
+        Arc::new(Catalog::build(corrected.feed.generation, types))
+    }
+
+    fn types(&mut self, feed: &CatalogFeed) -> Vec<(CatalogType, Vec<CatalogOffering>)> {
+        feed.types
+            .iter()
+            .filter_map(|instance_type| self.instance_type(instance_type).ok())
+            .collect()
     }
 
     fn instance_type(
@@ -35,6 +49,8 @@ impl Lowering {
             requirements: self.all_of(&instance_type.requirements)?,
             capacity: self.capacity(Some(&instance_type.capacity)),
             allocatable: self.allocatable(instance_type, None),
+            price_overlaid: false,
+            capacity_overlaid: false,
             offerings: 0..0,
         };
         let offerings = instance_type
@@ -52,6 +68,10 @@ impl Lowering {
     ) -> Result<CatalogOffering, String> {
         let requirements = self.all_of(&offering.requirements)?;
         let only = |key| requirements.get(key).and_then(Requirement::single_value);
+        let reservation = self
+            .reservation_key
+            .filter(|_| only(KeyId::CAPACITY_TYPE) == Some(ValueId::RESERVED))
+            .and_then(|key| Some((key, only(key)?)));
         Ok(CatalogOffering {
             // Numbered when the catalogue is built.
             instance_type: TypeId(0),
@@ -59,13 +79,18 @@ impl Lowering {
             capacity_type: only(KeyId::CAPACITY_TYPE),
             price: offering.price,
             available: offering.available,
+            reservation,
             reservation_capacity: offering.reservation_capacity,
             allocatable: self.allocatable(instance_type, Some(offering)),
             requirements,
         })
     }
 
-    fn all_of(&mut self, entries: &[karpenter_api::Requirement]) -> Result<Requirements, String> {
+    /// The entries together; fails at the first that has no meaning.
+    pub(crate) fn all_of(
+        &mut self,
+        entries: &[karpenter_api::Requirement],
+    ) -> Result<Requirements, String> {
         let mut requirements = Requirements::new();
         for entry in entries {
             let requirement = self.requirement(Entry::from(entry))?;

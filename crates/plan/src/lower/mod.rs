@@ -46,6 +46,8 @@ pub struct WellKnown {
     pub aliases: Vec<(String, String)>,
     /// Group and kind of the node classes that the provider serves.
     pub node_classes: Vec<(String, String)>,
+    /// The label that names the reservation an offering is bought from.
+    pub reservation_id: Option<String>,
     /// CSI drivers whose volumes nodes of the provider cannot attach.
     pub unsupported_provisioners: Vec<String>,
     /// Labels that restrict volumes and that nodes of the provider do not carry.
@@ -109,6 +111,7 @@ pub struct Lowering {
     vocabulary: Arc<Vocabulary>,
     aliases: FxHashMap<String, String>,
     restricted_domains: Vec<String>,
+    reservation_key: Option<KeyId>,
     node_classes: Vec<(String, String)>,
     unsupported_provisioners: Vec<String>,
     unsupported_topology_keys: Vec<String>,
@@ -162,6 +165,10 @@ impl Lowering {
         for key in &well_known.labels {
             vocabulary.intern_well_known(key);
         }
+        let reservation_key = well_known
+            .reservation_id
+            .as_deref()
+            .map(|key| vocabulary.intern_key(key));
         let aliases = ALIASES
             .iter()
             .map(|(from, to)| ((*from).to_string(), (*to).to_string()))
@@ -175,6 +182,7 @@ impl Lowering {
             vocabulary: Arc::new(vocabulary),
             aliases,
             restricted_domains,
+            reservation_key,
             node_classes: well_known.node_classes.clone(),
             unsupported_provisioners: well_known.unsupported_provisioners.clone(),
             unsupported_topology_keys: well_known.unsupported_topology_keys.clone(),

@@ -91,6 +91,7 @@ impl Lowering {
             ),
             requests: self.effective_requests(spec, Some(status)),
             controller: self.controller(meta),
+            buffer: None,
             volumes: self.volumes(name_of(meta), spec),
             shape_id,
             shape,

@@ -8,7 +8,7 @@ use alloc::{
 
 use super::Lowering;
 use crate::{
-    requirement::{Operator, Requirement},
+    requirement::{Operator, Requirement, Requirements},
     vocabulary::KeyId,
 };
 
@@ -123,6 +123,22 @@ impl Lowering {
                 ))
             }
             _ => None,
+        }
+    }
+
+    /// What users may select by, all faults joined (api 3.4).
+    pub(crate) fn user_requirements(
+        &mut self,
+        entries: &[karpenter_api::Requirement],
+    ) -> Result<Requirements, String> {
+        let faults: Vec<String> = entries
+            .iter()
+            .filter_map(|entry| self.entry_fault(entry.into()))
+            .collect();
+        if faults.is_empty() {
+            self.all_of(entries)
+        } else {
+            Err(faults.join("; "))
         }
     }
 

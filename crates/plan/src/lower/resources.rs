@@ -30,7 +30,7 @@ impl Lowering {
     }
 
     /// What is there: rounded down.
-    pub(super) fn capacity(&mut self, list: Option<&ResourceList>) -> Resources {
+    pub(crate) fn capacity(&mut self, list: Option<&ResourceList>) -> Resources {
         list.into_iter()
             .flatten()
             .map(|(name, quantity)| (self.resource(name), milli_floor(*quantity)))

@@ -113,7 +113,8 @@ pub(super) fn finish(
     let mut priced: Vec<(Price, TypeId, Option<OfferingId>)> = order
         .iter()
         .copied()
-        .filter(|(_, id, _)| left.contains(id.0 as usize))
+        // A claim that holds reservations cannot become a type that is not among them.
+        .filter(|(_, id, cheapest)| left.contains(id.0 as usize) && cheapest.is_some())
         .collect();
     let cut = priced.len() > MAX_INSTANCE_TYPES;
     priced.truncate(MAX_INSTANCE_TYPES);
@@ -185,6 +186,7 @@ pub fn node_claim(snapshot: &Snapshot, claim: &NewClaim) -> NodeClaim {
         karpenter_api::labels::annotations::MIN_VALUES_RELAXED.to_string(),
         claim.min_values_relaxed.to_string(),
     );
+    annotations.extend(overlaid(snapshot, claim));
     NodeClaim {
         metadata: ObjectMeta {
             generate_name: Some(alloc::format!("{}-", pool.name)),
@@ -220,6 +222,27 @@ pub fn node_claim(snapshot: &Snapshot, claim: &NewClaim) -> NodeClaim {
         },
         status: None,
     }
+}
+
+/// What NodeOverlays have changed of the listed types.
+fn overlaid(snapshot: &Snapshot, claim: &NewClaim) -> BTreeMap<String, String> {
+    use karpenter_api::labels::annotations::{CAPACITY_OVERLAY_APPLIED, PRICE_OVERLAY_APPLIED};
+    let Ok(catalog) = &snapshot.catalogs[claim.pool] else {
+        return BTreeMap::new();
+    };
+    let types = || claim.instance_types.iter().map(|&id| &catalog.types[id]);
+    let applied = [
+        (PRICE_OVERLAY_APPLIED, types().any(|own| own.price_overlaid)),
+        (
+            CAPACITY_OVERLAY_APPLIED,
+            types().any(|own| own.capacity_overlaid),
+        ),
+    ];
+    applied
+        .into_iter()
+        .filter(|(_, is_applied)| *is_applied)
+        .map(|(key, _)| (key.to_string(), "true".to_string()))
+        .collect()
 }
 
 /// The list of instance types and the capacity types that they can be had with.

@@ -19,6 +19,7 @@ use self::{
     class::Classes,
     existing::Existing,
     open::OpenClaims,
+    reserve::Reservations,
     set::Sets,
     template::Templates,
     topology::{Site, Topology},
@@ -47,6 +48,7 @@ mod gather;
 mod ladder;
 mod open;
 mod reason;
+mod reserve;
 mod set;
 mod template;
 mod topology;
@@ -80,7 +82,7 @@ pub struct Options {
     pub seed: u64,
     /// What minimum numbers of values mean.
     pub min_values: MinValuesPolicy,
-    /// What reservations mean. Not looked at yet: reserved offerings come with the AWS provider.
+    /// What reservations mean.
     pub reserved: ReservedPolicy,
     /// Drop preferences from the start.
     pub ignore_preferences: bool,
@@ -184,10 +186,12 @@ struct Solve<'a> {
     open: OpenClaims,
     templates: Templates,
     topology: Topology<'a>,
+    reservations: Reservations,
     volumes: VolumeWishes,
     ladders: FxHashMap<ShapeId, Rc<[Step]>>,
     bindings: Vec<(PodId, NodeId)>,
-    /// Counts what may turn a refusal into an acceptance: a claim opened, or one that defines more keys.
+    /// Counts what may turn a refusal into an acceptance: a claim opened, one that defines more keys, or
+    /// one that lets go of a reservation.
     version: u32,
 }
 
@@ -208,6 +212,7 @@ impl<'a> Solve<'a> {
             open: OpenClaims::default(),
             templates,
             topology,
+            reservations: Reservations::new(snapshot, options.reserved),
             volumes: VolumeWishes::default(),
             ladders: FxHashMap::default(),
             sets,
@@ -264,6 +269,10 @@ impl<'a> Solve<'a> {
                 }
                 Err(found) => refusal = found,
             }
+            // No preference is given up for what the next round may serve from a reservation.
+            if refusal.is_deferral() {
+                break;
+            }
         }
         Err(refusal)
     }
@@ -313,10 +322,11 @@ impl<'a> Solve<'a> {
             &mut self.classes,
             &mut self.sets,
             &mut self.topology,
+            &mut self.reservations,
             &self.templates,
         );
-        if let Some((at, defines_more)) = accepted {
-            self.version += u32::from(defines_more);
+        if let Some((at, opens_more)) = accepted {
+            self.version += u32::from(opens_more);
             self.record_on_claim(pod, at);
             return Ok(());
         }
@@ -342,10 +352,15 @@ impl<'a> Solve<'a> {
         if let Some(refusal) = &self.classes[ask.class].no_new_claim {
             return Err(refusal.clone());
         }
-        let claim = self
-            .templates
-            .open(ask, &mut self.sets, &mut self.topology, &self.options)?;
+        let (claim, held) = self.templates.open(
+            ask,
+            &mut self.sets,
+            &mut self.topology,
+            &self.reservations,
+            &self.options,
+        )?;
         let at = self.open.push(claim);
+        self.reservations.hold(at, held);
         self.topology.open_host();
         self.version += 1;
         self.record_on_claim(ask.pod, at);
@@ -368,16 +383,18 @@ impl<'a> Solve<'a> {
     fn finish(self, report: &mut Report) -> Plan {
         let Self {
             options,
-            sets,
+            mut sets,
             open,
+            reservations,
             templates,
             bindings,
             ..
         } = self;
         let mut claims = Vec::new();
         let mut orders = PriceOrders::default();
-        for claim in open.into_claims() {
+        for (at, mut claim) in open.into_claims().into_iter().enumerate() {
             let index = claims.len();
+            claim.set = templates.reserved(&reservations, at, &claim, &mut sets);
             match claim::finish(&options, &sets, &templates, &mut orders, claim, index) {
                 Ok(claim) => claims.push(claim),
                 Err((pool, pods)) => {

@@ -5,6 +5,7 @@ use alloc::{collections::VecDeque, vec::Vec};
 use super::{
     ask::Ask,
     class::Classes,
+    reserve::{Held, Reservations},
     set::{SetId, Sets},
     template::{Template, Templates, min_values_met},
     topology::Topology,
@@ -35,8 +36,8 @@ pub(super) struct OpenClaim {
 /// What asking a claim came to.
 enum Answer {
     /// The claim takes the pod and becomes this.
-    Yes(SetId, Slots),
-    /// Rules between pods stand in the way, for now.
+    Yes(SetId, Slots, Held),
+    /// Rules between pods or reservations that others hold stand in the way, for now.
     NotNow,
     /// It will never take such a pod, unless it comes to define more keys.
     Never,
@@ -70,14 +71,15 @@ impl OpenClaims {
         &mut self.buckets[count]
     }
 
-    /// Puts the pod on the emptiest claim that accepts it. Says which, and whether it now defines more
-    /// keys than before.
+    /// Puts the pod on the emptiest claim that accepts it. Says which, and whether others may now be
+    /// accepted that were not before: it defines more keys, or holds other reservations.
     pub(super) fn place(
         &mut self,
         ask: &Ask<'_>,
         classes: &mut Classes,
         sets: &mut Sets<'_>,
         topology: &mut Topology<'_>,
+        reservations: &mut Reservations,
         templates: &Templates,
     ) -> Option<(usize, bool)> {
         let refused = &mut classes[ask.class].refused;
@@ -92,9 +94,9 @@ impl OpenClaims {
                 }
                 let claim = &self.claims[at];
                 let template = &templates.templates[claim.template];
-                match claim.ask(ask, template, sets, topology) {
-                    Answer::Yes(set, slots) => {
-                        accepted = Some((count, seat, at, (set, slots)));
+                match claim.ask(at, ask, template, sets, topology, reservations) {
+                    Answer::Yes(set, slots, held) => {
+                        accepted = Some((count, seat, at, (set, slots, held)));
                         break 'buckets;
                     }
                     Answer::NotNow => {}
@@ -102,7 +104,8 @@ impl OpenClaims {
                 }
             }
         }
-        let (count, seat, at, (set, slots)) = accepted?;
+        let (count, seat, at, (set, slots, held)) = accepted?;
+        let is_freed = reservations.hold(at, held);
         let claim = &mut self.claims[at];
         let defines_more = sets.get(set).iter().count() > sets.get(claim.set).iter().count();
         claim.set = set;
@@ -119,7 +122,7 @@ impl OpenClaims {
                 }
             }
         }
-        Some((at, defines_more))
+        Some((at, defines_more || is_freed))
     }
 
     pub(super) fn claim(&self, at: usize) -> &OpenClaim {
@@ -136,10 +139,12 @@ impl OpenClaim {
     /// What the claim would become with the pod.
     fn ask(
         &self,
+        at: usize,
         ask: &Ask<'_>,
         template: &Template,
         sets: &mut Sets<'_>,
         topology: &mut Topology<'_>,
+        reservations: &Reservations,
     ) -> Answer {
         if !template.tolerates(sets, ask.wish) {
             return Answer::Never;
@@ -161,7 +166,11 @@ impl OpenClaim {
                 continue;
             };
             if let Some(slots) = self.slots_with(template, sets, narrowed, ask.pod) {
-                return Answer::Yes(narrowed, slots);
+                match reservations.ask(Some(at), &template.catalog, sets, narrowed, &slots) {
+                    Ok(held) => return Answer::Yes(narrowed, slots, held),
+                    Err(_) => answer = Answer::NotNow,
+                }
+                continue;
             }
             // In another domain the pod may fit.
             if narrowed != set && self.slots_with(template, sets, set, ask.pod).is_some() {

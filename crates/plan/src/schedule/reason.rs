@@ -47,8 +47,10 @@ pub enum TemplateRefusal {
     NodeLimit,
     /// Every type would exceed a limit.
     Limits,
-    /// A reservation might still serve the pod.
+    /// A reservation would serve the pod, but other claims of the round hold all of it.
     Reserved,
+    /// With the pod a claim would no longer be bought from any reservation that it holds.
+    ReservationLost,
 }
 
 /// Which tests some instance type met, alone and in pairs.
@@ -140,6 +142,20 @@ impl Refusal {
         }
     }
 
+    /// The pod waits for the next round, which may serve it from reserved capacity: nobody is told, and
+    /// it gives up no preference (scheduling 4.11).
+    pub fn is_deferral(&self) -> bool {
+        match self {
+            Self::Templates(refusals) => refusals.iter().any(|(_, refusal)| refusal.is_deferral()),
+            Self::NoPools
+            | Self::Unsupported(_)
+            | Self::Contradiction(_)
+            | Self::Volumes(_)
+            | Self::NoTypes
+            | Self::Truncated(_) => false,
+        }
+    }
+
     /// The text that users see, without the prefix `Failed to schedule pod, `.
     pub fn message(&self, snapshot: &Snapshot, pod: PodId) -> String {
         self.message_with(snapshot, pod, &Options::default())
@@ -188,7 +204,12 @@ impl Refusal {
 impl TemplateRefusal {
     /// Another pod in another place may lift the refusal within the round.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Self::Topology(_))
+        matches!(self, Self::Topology(_)) || self.is_deferral()
+    }
+
+    /// A later round may serve the pod from a reservation.
+    pub(super) fn is_deferral(&self) -> bool {
+        matches!(self, Self::Reserved | Self::ReservationLost)
     }
 
     /// The text that users see.
@@ -250,6 +271,7 @@ impl TemplateRefusal {
                 pool.name
             ),
             Self::Reserved => "one or more instance types with compatible reserved offerings are available, but could not be reserved".to_string(),
+            Self::ReservationLost => "satisfying updated nodeclaim constraints would remove all compatible reserved offering options".to_string(),
             Self::InstanceTypes(_) | Self::MinValues => {
                 let mut requirements = pool.requirements.clone();
                 requirements.add_all(wanted, vocabulary);

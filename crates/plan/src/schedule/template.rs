@@ -7,6 +7,7 @@ use super::{
     FilterVerdict, MinValuesPolicy, Options, Refusal, Report, TemplateRefusal,
     ask::Ask,
     open::OpenClaim,
+    reserve::{Held, Reservations},
     set::{Left, SetId, Sets, WishId, merely_asks, tolerate_preferred},
     topology::Topology,
 };
@@ -104,19 +105,44 @@ impl Templates {
         ask: &Ask<'_>,
         sets: &mut Sets<'_>,
         topology: &mut Topology<'_>,
+        reservations: &Reservations,
         options: &Options,
-    ) -> Result<OpenClaim, Refusal> {
+    ) -> Result<(OpenClaim, Held), Refusal> {
         if self.templates.is_empty() {
             return Err(Refusal::NoTypes);
         }
         let mut refusals = Vec::new();
         for (index, template) in self.templates.iter_mut().enumerate() {
-            match template.open(index, ask, sets, topology, options) {
-                Ok(claim) => return Ok(claim),
-                Err(refusal) => refusals.push((template.pool, refusal)),
+            match template.open(index, ask, sets, topology, reservations, options) {
+                Ok(opened) => return Ok(opened),
+                Err(refusal) => {
+                    // A lower pool does not serve what a higher one may still serve from a reservation.
+                    let is_last = refusal.is_deferral();
+                    refusals.push((template.pool, refusal));
+                    if is_last {
+                        break;
+                    }
+                }
             }
         }
         Err(Refusal::Templates(refusals))
+    }
+}
+
+impl Templates {
+    /// The requirements of a finished claim, which is bought from the reservations that it holds.
+    pub(super) fn reserved(
+        &self,
+        reservations: &Reservations,
+        at: usize,
+        claim: &OpenClaim,
+        sets: &mut Sets<'_>,
+    ) -> SetId {
+        let catalog = &self.templates[claim.template].catalog;
+        match reservations.bind(at, catalog, sets.get(claim.set), sets.vocabulary()) {
+            Some(requirements) => sets.intern(requirements),
+            None => claim.set,
+        }
     }
 }
 
@@ -157,8 +183,9 @@ impl Template {
         ask: &Ask<'_>,
         sets: &mut Sets<'_>,
         topology: &mut Topology<'_>,
+        reservations: &Reservations,
         options: &Options,
-    ) -> Result<OpenClaim, TemplateRefusal> {
+    ) -> Result<(OpenClaim, Held), TemplateRefusal> {
         if self.remaining.find(ResourceId::NODES) == Some(0) {
             return Err(TemplateRefusal::NodeLimit);
         }
@@ -185,10 +212,16 @@ impl Template {
                 refusal = TemplateRefusal::Volumes;
                 continue;
             };
-            match self.open_with(ask, sets, topology, options, set, &within) {
-                Ok((set, slots, min_values_relaxed)) => {
+            let opened = self
+                .open_with(ask, sets, topology, options, set, &within)
+                .and_then(|(set, slots, relaxed)| {
+                    let held = reservations.ask(None, &self.catalog, sets, set, &slots)?;
+                    Ok((set, slots, relaxed, held))
+                });
+            match opened {
+                Ok((set, slots, min_values_relaxed, held)) => {
                     self.spend(&slots);
-                    return Ok(OpenClaim {
+                    let claim = OpenClaim {
                         template: index,
                         set,
                         slots,
@@ -196,7 +229,8 @@ impl Template {
                         requests: ask.pod.requests.clone(),
                         ports: ask.pod.shape.ports.clone(),
                         min_values_relaxed,
-                    });
+                    };
+                    return Ok((claim, held));
                 }
                 Err(found) => refusal = found,
             }

@@ -6,5 +6,6 @@ mod cordon;
 mod day;
 mod determinism;
 mod drain;
+mod gated;
 mod main_job;
 mod plane;
