@@ -26,6 +26,7 @@ mod provision;
 pub mod queue;
 mod refresh;
 pub mod serve;
+mod static_capacity;
 pub mod status;
 pub mod subject;
 mod termination;
@@ -122,6 +123,7 @@ fn controllers(ctx: &Arc<Ctx>) -> Vec<Task> {
         termination::tasks(ctx),
         upkeep::tasks(ctx),
         provision::tasks(ctx),
+        static_capacity::tasks(ctx),
         disruption::tasks(ctx),
     ];
     controllers.into_iter().flatten().collect()

@@ -9,6 +9,7 @@ mod fixtures;
 mod properties;
 mod requirement;
 mod scheduling;
+mod static_pool;
 mod topology;
 mod volumes;
 mod world;

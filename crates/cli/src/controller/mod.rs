@@ -97,7 +97,7 @@ fn tell(settings: &Settings) {
         );
     }
     for (gate, on) in settings.options.gates.by_name() {
-        if on && gate != "ReservedCapacity" {
+        if on && !["ReservedCapacity", "StaticCapacity"].contains(&gate) {
             warn!(
                 gate,
                 "this build does not have what the feature gate switches on"

@@ -11,6 +11,7 @@ mod intent;
 mod kinds;
 mod limits;
 mod objects;
+mod reservation;
 mod state;
 
 use std::{
@@ -30,6 +31,7 @@ pub use kinds::{Mirrored, NodeClass, PodEntry, Written};
 pub use objects::{Change, Key};
 
 pub(crate) use intent::is_initialized;
+pub(crate) use reservation::{Grant, Reservation};
 use state::{AllSubscribers, State};
 
 /// What is known of the cluster.

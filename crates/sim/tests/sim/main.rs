@@ -8,3 +8,4 @@ mod determinism;
 mod drain;
 mod main_job;
 mod plane;
+mod static_pool;
