@@ -6,6 +6,7 @@ mod default_spread;
 mod disruption;
 mod explain;
 mod fixtures;
+mod limits;
 mod properties;
 mod requirement;
 mod scheduling;
