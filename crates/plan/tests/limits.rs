@@ -59,6 +59,32 @@ fn limits_between_claims() {
 }
 
 #[test]
+fn a_limit_of_nodes_does_not_shrink_within_a_pass() {
+    // Conformance scenario 085: with one node of three, three pods that must be apart get three more.
+    let one_of_three = || {
+        empty()
+            .pool(pool("np").limit("nodes", "3"))
+            .pod(alone("a"))
+            .then(Stage::Initialized)
+    };
+    let four = one_of_three()
+        .pod(alone("b"))
+        .pod(alone("c"))
+        .pod(alone("d"));
+    row("limit of nodes", four.clone(), &["claims 3"]);
+    // Below zero nothing is within what is left, and the text is another one.
+    let beyond = four.then(Stage::Initialized).pod(alone("e"));
+    row(
+        "limit of nodes",
+        beyond,
+        &[
+            "claims 0",
+            "e: unplaced, all available instance types exceed limits for nodepool (NodePool=np)",
+        ],
+    );
+}
+
+#[test]
 fn nodes_are_filled_before_others_are_made() {
     let mut quarters = instance_type("quarters", 4, 16);
     quarters
