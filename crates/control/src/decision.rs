@@ -19,7 +19,7 @@ pub enum Decision {
         claim: String,
         /// The pool it comes from.
         pool: String,
-        /// The cheapest type it allows.
+        /// The cheapest type it allows; empty for a claim that leaves this to the provider.
         instance_type: String,
         /// How many more types it allows.
         others: usize,
@@ -78,8 +78,12 @@ impl fmt::Display for Decision {
             } => {
                 write!(
                     formatter,
-                    "nodeclaim {claim} created from nodepool {pool} ({instance_type}"
+                    "nodeclaim {claim} created from nodepool {pool} ("
                 )?;
+                if instance_type.is_empty() {
+                    return write!(formatter, "{reason})");
+                }
+                write!(formatter, "{instance_type}")?;
                 if *others > 0 {
                     write!(formatter, " and {others} other(s)")?;
                 }

@@ -28,6 +28,7 @@ mod provision;
 pub mod queue;
 mod refresh;
 pub mod serve;
+mod static_capacity;
 pub mod status;
 pub mod subject;
 mod termination;
@@ -127,6 +128,7 @@ fn controllers(ctx: &Arc<Ctx>) -> Vec<Task> {
         nodeoverlay::tasks(ctx),
         buffers,
         provision::tasks(ctx, &observations),
+        static_capacity::tasks(ctx),
         disruption::tasks(ctx),
     ];
     controllers.into_iter().flatten().collect()

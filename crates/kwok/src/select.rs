@@ -1,7 +1,8 @@
 //! Which type and offering a claim gets.
 //!
 //! Goal: of the types that the claim names, the cheapest available offering that agrees with all its
-//! requirements and has room for its requests. Ties between types go to the type named first, since
+//! requirements and has room for its requests. A claim that names none, as those of static pools, may
+//! become any type of the catalogue. Ties between types go to the type named first, since
 //! claims name types in price order; ties within a type (usually zones) are drawn from the seed.
 
 use std::collections::BTreeMap;
@@ -92,10 +93,13 @@ impl Selector {
         let named = claim.spec.requirements.iter().find(|one| {
             normalize(&one.key, Provider::Kwok) == INSTANCE_TYPE && one.operator == "In"
         });
-        let Some(named) = named.and_then(|one| one.values.as_deref()) else {
-            return Err(LaunchError::Other(format!(
-                "the claim names no instance types, add a requirement for {INSTANCE_TYPE} with operator In"
-            )));
+        let named = named.and_then(|one| one.values.as_deref());
+        let candidates: Vec<&Candidate> = match named {
+            Some(names) => {
+                let known = names.iter().filter_map(|name| self.by_name.get(name));
+                known.map(|&index| &self.types[index]).collect()
+            }
+            None => self.types.iter().collect(),
         };
         let mut vocabulary = self.vocabulary.clone();
         let mut wanted = Requirements::new();
@@ -110,11 +114,7 @@ impl Selector {
         }
         let requests = requests(claim);
         let mut best: Option<(&Candidate, Vec<&Offering>)> = None;
-        for name in named {
-            let Some(&index) = self.by_name.get(name) else {
-                continue;
-            };
-            let candidate = &self.types[index];
+        for &candidate in &candidates {
             let suits = candidate.requirements.intersects(&wanted, &vocabulary)
                 && fits(requests, &candidate.allocatable);
             if !suits {
@@ -143,8 +143,9 @@ impl Selector {
         });
         choice.ok_or_else(|| {
             LaunchError::InsufficientCapacity(format!(
-                "none of the {} instance types named has an available offering that the requirements allow and room for the requests",
-                named.len()
+                "none of the {} instance types {} has an available offering that the requirements allow and room for the requests",
+                named.map_or(candidates.len(), <[_]>::len),
+                if named.is_some() { "named" } else { "of the catalogue" }
             ))
         })
     }
@@ -415,8 +416,22 @@ mod tests {
             ),
             (
                 "no types named",
-                claim(&[(TYPE, "Exists", &[])], &[]),
-                "the claim names no instance types, add a requirement for node.kubernetes.io/instance-type with operator In",
+                claim(
+                    &[(TYPE, "Exists", &[]), (capacity, "In", &["on-demand"])],
+                    &[],
+                ),
+                "c-1x-amd64-linux on-demand",
+            ),
+            (
+                "a claim that rules types out",
+                claim(
+                    &[
+                        (TYPE, "NotIn", &["c-1x-amd64-linux", "c-1x-arm64-linux"]),
+                        ("kubernetes.io/os", "In", &["linux"]),
+                    ],
+                    &[],
+                ),
+                "s-1x-amd64-linux spot",
             ),
             (
                 "a requirement nobody can read",

@@ -40,6 +40,7 @@ pub mod check;
 pub mod cron;
 pub mod disrupt;
 pub mod explain;
+pub mod static_pool;
 
 pub use crate::{
     catalog::{Catalog, CatalogFeed, InstanceType, Offering, Overhead},

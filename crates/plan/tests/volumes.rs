@@ -238,6 +238,16 @@ fn unusable_volumes() {
     );
     let mut deleting = bound(volume("pv"));
     deleting.volumes[0] = deleting.volumes[0].clone().deleting();
+    // What is wrong with one pod is no matter of the others.
+    row(
+        "scheduling/E10",
+        world().pod(pod("a").uses("data")).pod(pod("b")),
+        &[
+            "a: ignored (event), getting persistent volume claim, ",
+            "b: new 0",
+            "claims 1",
+        ],
+    );
     ignored(
         "scheduling/V7",
         deleting,

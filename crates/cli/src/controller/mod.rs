@@ -97,7 +97,11 @@ fn tell(settings: &Settings) {
         );
     }
     for (gate, on) in settings.options.gates.by_name() {
-        if on && !matches!(gate, "ReservedCapacity" | "NodeOverlay" | "CapacityBuffer") {
+        let is_built = matches!(
+            gate,
+            "ReservedCapacity" | "NodeOverlay" | "StaticCapacity" | "CapacityBuffer"
+        );
+        if on && !is_built {
             warn!(
                 gate,
                 "this build does not have what the feature gate switches on"

@@ -1,7 +1,7 @@
 //! What this process intends and the cluster does not show yet.
 //!
-//! Three things: pods that a claim was made for, nodes that pods are expected on, and nodes that
-//! shall go. All of it is lost with the process, and none of it is needed to be right afterwards: it
+//! Four things: pods that a claim was made for, nodes that pods are expected on, nodes that shall go,
+//! and places below the limit of a static pool that somebody is filling. All of it is lost with the process, and none of it is needed to be right afterwards: it
 //! only keeps two decisions in a row from contradicting each other.
 
 use std::{
@@ -26,6 +26,8 @@ pub(crate) struct Intent {
     nominated: BTreeMap<String, Timestamp>,
     /// Uids of claims that shall go.
     marked: BTreeSet<String>,
+    /// Claims of static pools that were granted and not created yet, by pool.
+    reserved: BTreeMap<String, i64>,
 }
 
 impl Intent {
@@ -107,6 +109,25 @@ impl Intent {
 
     pub(crate) fn is_marked(&self, claim_uid: &str) -> bool {
         self.marked.contains(claim_uid)
+    }
+
+    /// So many more claims of a static pool were granted.
+    pub(crate) fn reserve(&mut self, pool: &str, claims: i64) {
+        *self.reserved.entry(pool.to_owned()).or_insert(0) += claims;
+    }
+
+    /// One claim of a static pool was created, or given up.
+    pub(crate) fn release(&mut self, pool: &str) {
+        if let Some(reserved) = self.reserved.get_mut(pool) {
+            *reserved -= 1;
+            if *reserved <= 0 {
+                self.reserved.remove(pool);
+            }
+        }
+    }
+
+    pub(crate) fn reserved(&self, pool: &str) -> i64 {
+        self.reserved.get(pool).copied().unwrap_or(0)
     }
 
     /// A pod changed: once it is bound, gone, or another pod by the same name, nothing waits for it.

@@ -13,6 +13,7 @@ mod kinds;
 mod limits;
 mod objects;
 mod overlays;
+mod reservation;
 mod state;
 
 use std::{
@@ -35,6 +36,7 @@ pub use objects::{Change, Key};
 
 use crate::gates::FeatureGates;
 pub(crate) use intent::is_initialized;
+pub(crate) use reservation::{Grant, Reservation};
 use state::{AllSubscribers, State};
 
 /// What is known of the cluster.

@@ -15,6 +15,7 @@ mod cloud;
 mod metrics;
 mod nodes;
 mod pools;
+mod static_pools;
 mod world;
 
 /// Asserts that something a row promises holds.

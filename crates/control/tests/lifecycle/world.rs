@@ -14,6 +14,7 @@ use karpenter_control::{
     client::{Limits, client},
     clock::Clock,
     ctx::{Computing, Ctx, Options},
+    gates::FeatureGates,
     metrics::Metrics,
 };
 use kube::{Client, client::Body};
@@ -152,6 +153,10 @@ impl World {
         };
         let options = Options {
             computing: Computing::Inline,
+            gates: FeatureGates {
+                static_capacity: true,
+                ..FeatureGates::default()
+            },
             ..Options::default()
         };
         let ctx = Ctx::new(

@@ -95,7 +95,8 @@ async fn without_a_ready_pool_nothing_is_created_and_a_pool_that_becomes_ready_s
 async fn a_static_pool_serves_no_pods() {
     let mut world = World::new().await;
     world.run();
-    world.pool("static", json!({ "replicas": 0 })).await;
+    // The feature gate is off: such a pool does nothing at all.
+    world.pool("static", json!({ "replicas": 2 })).await;
     world.at(5).await;
     world.pending("web", "1", json!({})).await;
     world.at(30).await;

@@ -28,9 +28,6 @@ pub(super) fn violations(view: &View<'_>, plan: &Plan, kinds: &Kinds<'_>) -> Vec
     violations
 }
 
-/// One node, in the thousandths that resources are counted in.
-const ONE: i64 = 1000;
-
 /// What each pool's limits leave beside the nodes that stay.
 fn remaining(view: &View<'_>) -> IdVec<PoolId, Resources> {
     let snapshot = view.base;
@@ -48,7 +45,8 @@ fn remaining(view: &View<'_>) -> IdVec<PoolId, Resources> {
     left
 }
 
-/// No type may exceed what is left; the largest is taken off for the next claim. The scheduler takes
+/// No type may exceed what is left; the largest is taken off for the next claim. A limit of nodes does not
+/// shrink within a round: no type has nodes. The scheduler takes
 /// off the largest of the types it had when it opened the claim, which is at least as much.
 fn limit_violations(
     snapshot: &Snapshot,
@@ -70,7 +68,6 @@ fn limit_violations(
             violations.push(Violation::Limit(index, resource));
         }
     }
-    largest.set(ResourceId::NODES, ONE);
     left.subtract_present(&largest);
     violations
 }

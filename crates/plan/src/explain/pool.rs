@@ -120,7 +120,6 @@ fn remaining(snapshot: &Snapshot, plan: &Plan, pod: PodId, id: PoolId) -> Resour
         for &kind in &claim.instance_types {
             largest.maximum(&catalog.types[kind].capacity);
         }
-        largest.set(ResourceId::NODES, 1000);
         left.subtract_present(&largest);
     }
     left

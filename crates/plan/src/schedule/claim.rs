@@ -164,34 +164,51 @@ fn minimum<'a>(all: impl Iterator<Item = &'a Resources>) -> Option<Resources> {
 /// The complete object to create; the shell adds nothing.
 pub fn node_claim(snapshot: &Snapshot, claim: &NewClaim) -> NodeClaim {
     let vocabulary = &*snapshot.vocabulary;
-    let pool = &snapshot.pools[claim.pool];
-    let mut requirements = claim.requirements.clone();
+    let mut object = of_template(snapshot, claim.pool, &claim.requirements, claim.seed);
     if let Ok(catalog) = &snapshot.catalogs[claim.pool] {
+        let mut requirements = claim.requirements.clone();
         for requirement in chosen(catalog, claim, vocabulary) {
             requirements.replace(requirement);
         }
+        object.spec.requirements = requirements.to_api(vocabulary);
     }
-    let mut labels = strings(&pool.labels);
-    for requirement in &claim.requirements {
-        let key = requirement.key();
-        if vocabulary.is_well_known(key) || key == KeyId::HOSTNAME {
-            continue;
-        }
-        if let Some(value) = concrete_value(requirement, claim.seed, vocabulary) {
-            labels.insert(vocabulary.key_name(key).to_string(), value);
-        }
-    }
-    let mut annotations = strings(&pool.annotations);
+    let annotations = object.metadata.annotations.get_or_insert_default();
     annotations.insert(
         karpenter_api::labels::annotations::MIN_VALUES_RELAXED.to_string(),
         claim.min_values_relaxed.to_string(),
     );
     annotations.extend(overlaid(snapshot, claim));
+    object.spec.resources = Some(ApiResources {
+        requests: Some(to_resource_list(&claim.requests, vocabulary)),
+    });
+    object
+}
+
+/// What a pool's template says of a claim with these requirements; the seed chooses the values of custom
+/// labels.
+pub(crate) fn of_template(
+    snapshot: &Snapshot,
+    pool: PoolId,
+    requirements: &Requirements,
+    seed: u64,
+) -> NodeClaim {
+    let vocabulary = &*snapshot.vocabulary;
+    let pool = &snapshot.pools[pool];
+    let mut labels = strings(&pool.labels);
+    for requirement in requirements {
+        let key = requirement.key();
+        if vocabulary.is_well_known(key) || key == KeyId::HOSTNAME {
+            continue;
+        }
+        if let Some(value) = concrete_value(requirement, seed, vocabulary) {
+            labels.insert(vocabulary.key_name(key).to_string(), value);
+        }
+    }
     NodeClaim {
         metadata: ObjectMeta {
             generate_name: Some(alloc::format!("{}-", pool.name)),
             labels: Some(labels),
-            annotations: Some(annotations),
+            annotations: Some(strings(&pool.annotations)),
             owner_references: Some(
                 [OwnerReference {
                     api_version: "karpenter.sh/v1".to_string(),
@@ -214,9 +231,7 @@ pub fn node_claim(snapshot: &Snapshot, claim: &NewClaim) -> NodeClaim {
             requirements: requirements.to_api(vocabulary),
             taints: taints(&pool.taints),
             startup_taints: taints(&pool.startup_taints),
-            resources: Some(ApiResources {
-                requests: Some(to_resource_list(&claim.requests, vocabulary)),
-            }),
+            resources: None,
             expire_after: pool.expire_after.clone(),
             termination_grace_period: pool.termination_grace_period,
         },
@@ -340,7 +355,7 @@ fn concrete_value(requirement: &Requirement, seed: u64, vocabulary: &Vocabulary)
 }
 
 /// A well-spread number from a poorly spread one (splitmix64's finaliser).
-fn mixed(seed: u64) -> u64 {
+pub(crate) fn mixed(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

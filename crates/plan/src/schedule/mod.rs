@@ -41,7 +41,7 @@ use crate::{
 
 mod ask;
 mod attach;
-mod claim;
+pub(crate) mod claim;
 mod class;
 mod existing;
 mod gather;

@@ -357,14 +357,11 @@ impl Template {
         for instance_type in self.catalog.types_of(slots) {
             most.maximum(&self.catalog.types[instance_type].capacity);
         }
-        // Upstream forgets to count nodes within a round and overshoots; we count them.
-        most.set(ResourceId::NODES, ONE);
+        // Upstream: `nodes` is no part of what a type has, so a limit of nodes does not shrink within a
+        // round. It is documented as eventually consistent for pools whose size follows pods.
         self.remaining.subtract_present(&most);
     }
 }
-
-/// One node in the thousandths that resources are counted in.
-const ONE: i64 = 1000;
 
 /// The pool's limits less what its nodes and claims have.
 pub(super) fn remaining(view: &View<'_>, id: PoolId, pool: &Pool) -> Resources {

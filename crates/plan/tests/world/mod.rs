@@ -240,6 +240,8 @@ pub(crate) struct TestNode {
     nominated_until: Option<String>,
     has_node: bool,
     has_claim: bool,
+    is_launched: bool,
+    expire_after: String,
     is_initialized: bool,
     is_deleting: bool,
     is_tainted: bool,
@@ -261,6 +263,8 @@ pub(crate) fn node(name: &str) -> TestNode {
         nominated_until: None,
         has_node: true,
         has_claim: true,
+        is_launched: true,
+        expire_after: "720h".into(),
         is_initialized: true,
         is_deleting: false,
         is_tainted: false,
@@ -326,6 +330,17 @@ impl TestNode {
     pub(crate) fn claim_only(mut self) -> Self {
         self.has_node = false;
         self.without("Registered").without("Initialized")
+    }
+
+    /// A claim that has no machine yet.
+    pub(crate) fn unlaunched(mut self) -> Self {
+        self.is_launched = false;
+        self.claim_only().without("Launched")
+    }
+
+    pub(crate) fn expire_after(mut self, duration: &str) -> Self {
+        self.expire_after = duration.into();
+        self
     }
 
     pub(crate) fn uninitialized(mut self) -> Self {
@@ -452,7 +467,7 @@ impl TestNode {
             "spec": {
                 "nodeClassRef": {"group": "karpenter.kwok.sh", "kind": "KWOKNodeClass", "name": "default"},
                 "requirements": [],
-                "expireAfter": "720h",
+                "expireAfter": self.expire_after,
             },
             "status": {
                 "providerID": format!("fake://{}", self.name),
@@ -461,6 +476,9 @@ impl TestNode {
                 "conditions": conditions,
             },
         });
+        if !self.is_launched {
+            claim["status"] = json!({"conditions": conditions});
+        }
         if self.has_node {
             claim["status"]["nodeName"] = json!(self.name);
         }

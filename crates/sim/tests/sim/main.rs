@@ -9,3 +9,4 @@ mod drain;
 mod gated;
 mod main_job;
 mod plane;
+mod static_pool;
