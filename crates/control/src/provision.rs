@@ -14,7 +14,7 @@ use karpenter_api::{
     objects::{Node, Pod},
 };
 use karpenter_plan::{
-    NewClaim, NodeId, PodId, PoolId, Snapshot, node_claim,
+    NewClaim, NodeId, PodId, PoolId, ResourceId, Snapshot, node_claim,
     schedule::{self, Plan, Report},
 };
 use tokio::time::{Instant, sleep_until};
@@ -40,6 +40,8 @@ const READINESS: Duration = Duration::from_millis(10);
 /// Claims that are created at the same time.
 const CREATIONS: usize = 32;
 const UNSCHEDULABLE_WINDOW: Duration = Duration::from_mins(5);
+/// One node in the thousandths that resources are counted in.
+const ONE_NODE: i64 = 1000;
 /// The name of this controller in logs and metrics.
 const CONTROLLER: &str = "provisioner";
 const NO_TYPES_WINDOW: Duration = Duration::from_mins(1);
@@ -261,13 +263,45 @@ async fn create_claims(
     generation: u64,
     plan: &Plan,
 ) -> bool {
-    let creations: Vec<_> = plan
-        .claims
-        .iter()
+    let claims = within_node_limits(snapshot, &plan.claims);
+    let is_cut = claims.len() < plan.claims.len();
+    let creations: Vec<_> = claims
+        .into_iter()
         .map(|claim| create_claim(ctx, snapshot, generation, claim, "provisioned"))
         .collect();
     let created: Vec<bool> = stream::iter(creations).buffered(CREATIONS).collect().await;
-    created.into_iter().all(|created| created)
+    !is_cut && created.into_iter().all(|created| created)
+}
+
+/// The claims that limits of nodes have room for. A round looks at such a limit as it was at its
+/// beginning, as upstream's does; without this it could pass the limit by any number.
+fn within_node_limits<'a>(snapshot: &Snapshot, claims: &'a [NewClaim]) -> Vec<&'a NewClaim> {
+    let mut room: BTreeMap<PoolId, i64> = snapshot
+        .pools
+        .iter()
+        .filter_map(|(id, pool)| Some((id, pool.limits.find(ResourceId::NODES)?)))
+        .collect();
+    for (id, place) in snapshot.places.iter() {
+        let left = place.pool.and_then(|pool| room.get_mut(&pool));
+        if let Some(left) = left.filter(|_| !snapshot.nodes[id].marked) {
+            *left -= place.capacity.get(ResourceId::NODES);
+        }
+    }
+    let has_room = |claim: &&NewClaim| {
+        let Some(left) = room.get_mut(&claim.pool) else {
+            return true;
+        };
+        *left -= ONE_NODE;
+        if *left < 0 {
+            let nodepool = &*snapshot.pools[claim.pool].name;
+            warn!(
+                nodepool,
+                "creating node claim, nodes resource usage exceeds limit"
+            );
+        }
+        *left >= 0
+    };
+    claims.iter().filter(has_room).collect()
 }
 
 /// Creates one claim unless its pool has changed its mind, and tells about it.
@@ -331,14 +365,16 @@ pub(crate) async fn create_claim(
 /// Asks the pool again right before a claim is created: it may be gone, or its limit used up by what
 /// happened since the plan was made.
 fn may_create(ctx: &Ctx, pool: &str, generation: u64) -> Result<(), String> {
-    let exists = ctx
-        .mirror
-        .named::<NodePool>(pool)
-        .is_some_and(|pool| pool.metadata.deletion_timestamp.is_none());
-    if !exists {
+    let found = ctx.mirror.named::<NodePool>(pool);
+    let Some(found) = found.filter(|pool| pool.metadata.deletion_timestamp.is_none()) else {
         return Err(format!("nodepool {pool} is gone"));
-    }
-    if ctx.mirror.generation() == generation {
+    };
+    let has_limits = found
+        .spec
+        .limits
+        .as_ref()
+        .is_some_and(|all| !all.is_empty());
+    if !has_limits || ctx.mirror.generation() == generation {
         return Ok(());
     }
     let snapshot = ctx.mirror.snapshot(ctx.clock.now());

@@ -332,3 +332,28 @@ async fn a_pool_that_leaves_no_type_says_so_and_others_go_on() {
     let yes = ("True".to_owned(), String::new());
     assert_eq!(told("narrow").await, (true, Some(yes)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_nodes_is_never_passed() {
+    let mut world = World::new().await;
+    world.run();
+    world
+        .pool("default", json!({"limits": {"nodes": "2"}}))
+        .await;
+    world.at(5).await;
+    for index in 0..4 {
+        let apart = json!({
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"affinity": {"podAntiAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": [{
+                    "topologyKey": "kubernetes.io/hostname",
+                    "labelSelector": {"matchLabels": {"app": "web"}},
+                }],
+            }}},
+        });
+        world.pending(&format!("web-{index}"), "1", apart).await;
+    }
+    world.at(60).await;
+    let claims = world.claims().await;
+    assert_eq!(claims.len(), 2, "{}", world.dump().await);
+}
