@@ -4,7 +4,7 @@
 //! not. A pod that was refused stays watched: it is looked at again when anything has changed, at
 //! most every ten seconds, as upstream's requeue does; while nothing changes, nothing is computed.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -208,7 +208,16 @@ struct Outcome {
 struct Answer {
     plan: Plan,
     report: Report,
-    refusals: Vec<(PodId, String)>,
+    refusals: Vec<Refusal>,
+}
+
+/// Why a pod has no place.
+struct Refusal {
+    pod: PodId,
+    /// Upstream's sentence.
+    reason: String,
+    /// What is to blame, where the sentence does not say it already.
+    cause: String,
 }
 
 async fn round(ctx: &Arc<Ctx>, buffers: &Observations) -> Outcome {
@@ -228,12 +237,18 @@ async fn round(ctx: &Arc<Ctx>, buffers: &Observations) -> Outcome {
         .run(move || {
             let (plan, report) = schedule::schedule(&world, &options);
             debug_assert_eq!(karpenter_plan::check(&world, &plan, &report), Ok(()));
+            let causes = karpenter_plan::explain::causes(&world, &plan, &report, &options);
             let refusals = report
                 .unplaced
                 .iter()
+                .zip(causes)
                 // Those wait for the next round, which may serve them from reserved capacity.
-                .filter(|(_, refusal)| !refusal.is_deferral())
-                .map(|(pod, refusal)| (*pod, refusal.message(&world, *pod)))
+                .filter(|((_, refusal), _)| !refusal.is_deferral())
+                .map(|((pod, refusal), (_, cause))| Refusal {
+                    pod: *pod,
+                    reason: refusal.message_with(&world, *pod, &options),
+                    cause,
+                })
                 .collect();
             Answer {
                 plan,
@@ -493,9 +508,12 @@ fn report(ctx: &Ctx, snapshot: &Snapshot, answer: &Answer) {
         ..
     } = &answer.report;
     let mut refused = BTreeMap::new();
-    let mut refuse = |pod: PodId, reason: String, event: bool| {
+    let mut refuse = |pod: PodId, reason: String, cause: &str, event: bool| {
         if event {
-            let message = format!("Failed to schedule pod, {reason}");
+            let mut message = format!("Failed to schedule pod, {reason}");
+            if !reason.contains(cause) {
+                let _ = write!(message, ". Cause: {cause}");
+            }
             let event = Event::about(
                 reference(snapshot, pod),
                 Severity::Warning,
@@ -515,11 +533,16 @@ fn report(ctx: &Ctx, snapshot: &Snapshot, answer: &Answer) {
         );
     };
     for (pod, why) in ignored {
-        refuse(*pod, format!("ignoring pod, {}", why.message), why.event);
+        refuse(
+            *pod,
+            format!("ignoring pod, {}", why.message),
+            "",
+            why.event,
+        );
     }
-    for (pod, reason) in &answer.refusals {
+    for Refusal { pod, reason, cause } in &answer.refusals {
         // Without a pool there is nothing to say about each pod; the log says it once.
-        refuse(*pod, reason.clone(), !no_pools);
+        refuse(*pod, reason.clone(), cause, !no_pools);
     }
     if *no_pools {
         info!("no dynamic nodepools found");

@@ -45,15 +45,16 @@ fn the_contract_is_kept() {
         "kind": "Pod",
         "name": "default/p",
         "verdict": "unschedulable",
+        "cause": "nodepool default: no instance type has enough memory (3000Gi asked, large has 65436Mi)",
         "message": message,
         "nodePools": [{
             "nodePool": "default",
             "constraints": [
-                {"constraint": "resources.cpu", "asked": "100m", "passing": 2, "of": 2},
                 {
                     "constraint": "resources.memory", "asked": "3000Gi", "passing": 0, "of": 2,
                     "nearest": {"instanceType": "large", "has": "65436Mi"},
                 },
+                {"constraint": "resources.cpu", "asked": "100m", "passing": 2, "of": 2},
                 {"constraint": "resources.pods", "asked": "1", "passing": 2, "of": 2},
                 {
                     "constraint": "requirement topology.kubernetes.io/zone", "asked": "In [a]",
@@ -81,7 +82,11 @@ fn lines_say_the_same() {
     let lines = explain(&objects).lines();
     assert_eq!(lines[0], "pod default/p: unschedulable");
     assert_eq!(
-        lines[2..],
+        lines[1],
+        "  because nodepool default: no instance type has enough cpu (20 asked, large has 15900m)"
+    );
+    assert_eq!(
+        lines[3..],
         [
             "  nodepool default: no instance type has enough cpu",
             "    resources.cpu 20: 0 of 2 instance types, nearest large has 15900m",
@@ -180,7 +185,8 @@ fn each_constraint_is_judged_by_itself() {
             .selector(zone, "b")
             .selector("karpenter.sh/capacity-type", "spot"),
     );
-    let each = "each constraint is met by some instance type, but not all by one";
+    let each = "no instance type has requirement karpenter.sh/capacity-type In [spot] \
+                together with requirement topology.kubernetes.io/zone In [b]";
     check(&torn, "requirement topology.kubernetes.io/zone", 2, 2, each);
     check(&torn, "requirement karpenter.sh/capacity-type", 2, 2, each);
 
@@ -194,6 +200,7 @@ fn each_constraint_is_judged_by_itself() {
 
     let mut limited = with(pod("p").request("cpu", "8"));
     limited.pools[0] = pool("default").field("limits", json!({"cpu": "10"}));
+    let each = "no instance type has resources.cpu 8 together with limits.cpu at most 10";
     check(&limited, "limits.cpu", 1, 2, each);
     check(&limited, "resources.cpu", 1, 2, each);
 

@@ -1,6 +1,7 @@
 //! The core from outside: objects in, plans and reasons out.
 #![allow(clippy::unwrap_used)]
 
+mod bad_input;
 mod buffer;
 mod check;
 mod default_spread;

@@ -29,7 +29,7 @@ impl PoolView<'_> {
         let Ok(stock) = &self.stock else {
             return Vec::new();
         };
-        if !self.fitting(stock, pod, None).is_empty() {
+        if !self.fitting(stock, pod, &|_| true).is_empty() {
             return Vec::new();
         }
         let constraints = self.constraints(pod);
@@ -46,7 +46,7 @@ impl PoolView<'_> {
 
     /// The smallest change of one constraint that makes some type fit.
     fn change(&self, stock: &Stock<'_>, pod: &Pod, waived: Constraint<'_>) -> Option<Change> {
-        let fitting = self.fitting(stock, pod, Some(waived));
+        let fitting = self.fitting(stock, pod, &|one| one != waived);
         let &(cheapest, _) = fitting.first()?;
         let fits = |id: TypeId| format!("fits {}", stock.catalog.types[id].name);
         match waived {
@@ -65,6 +65,8 @@ impl PoolView<'_> {
                 change: format!("another hostPort than {}/{}", port.port, port.protocol),
                 result: fits(cheapest),
             }),
+            // There is nothing to name: volumes do not move.
+            Constraint::Volumes => None,
             Constraint::Limit(resource, left) => {
                 let needed = |id: TypeId| match resource {
                     ResourceId::NODES => ONE,
@@ -119,7 +121,7 @@ impl PoolView<'_> {
             let helps = !reduced.is_empty()
                 && reduced.iter().all(|(_, room)| *room > 0)
                 && self
-                    .fitting(stock, &smaller, None)
+                    .fitting(stock, &smaller, &|_| true)
                     .iter()
                     .any(|(found, _)| *found == id);
             let changes: Vec<String> = reduced
@@ -175,7 +177,7 @@ impl PoolView<'_> {
                 shape: Arc::new(shape),
                 ..pod.clone()
             };
-            !self.fitting(stock, &changed, None).is_empty()
+            !self.fitting(stock, &changed, &|_| true).is_empty()
         });
         let more = values.len().saturating_sub(SHOWN_VALUES);
         let shown: Vec<&str> = values[..values.len() - more]
@@ -195,7 +197,7 @@ impl PoolView<'_> {
     fn smaller_in_all(&self, stock: &Stock<'_>, pod: &Pod) -> Option<Change> {
         let mut light = pod.clone();
         light.requests = [(ResourceId::PODS, ONE)].into_iter().collect();
-        let fitting = self.fitting(stock, &light, None);
+        let fitting = self.fitting(stock, &light, &|_| true);
         let mut resources: Vec<ResourceId> = pod.requests.iter().map(|(id, _)| id).collect();
         resources.sort_by_key(|id| self.snapshot.vocabulary.resource_name(*id));
         self.smaller(stock, pod, &resources, &fitting)

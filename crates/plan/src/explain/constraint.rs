@@ -16,16 +16,63 @@ use super::ConstraintVerdict;
 use super::pool::{PoolView, Stock, amount, is_tolerated, narrowed, room};
 
 /// One thing that a pod or a pool asks for.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) enum Constraint<'a> {
     Taint(&'a Taint),
     Requirement(&'a Requirement),
     Resource(ResourceId, i64),
     Port(&'a HostPort),
     Limit(ResourceId, i64),
+    /// The places of all volumes of the pod.
+    Volumes,
+}
+
+/// What keeps every instance type of a pool out.
+pub(super) enum Blockers<'a> {
+    /// Nothing that the pool or the pod says by itself.
+    None,
+    /// Each of these does by itself.
+    Alone(Vec<Constraint<'a>>),
+    /// The fewest that do together; none of them when DaemonSets leave no room at all.
+    Together(Vec<Constraint<'a>>),
 }
 
 impl<'a> PoolView<'a> {
+    /// What keeps every type out: whatever does by itself, or else the fewest that do together.
+    pub(super) fn blockers<'b>(&self, stock: &Stock<'_>, pod: &'b Pod) -> Blockers<'b>
+    where
+        'a: 'b,
+    {
+        if !self.fitting(stock, pod, &|_| true).is_empty() {
+            return Blockers::None;
+        }
+        let all = self.constraints(pod);
+        let keeps_out = |few: &[Constraint<'_>]| {
+            let is_kept = |one: Constraint<'_>| few.contains(&one);
+            self.fitting(stock, pod, &is_kept).is_empty()
+        };
+        if keeps_out(&[]) {
+            return Blockers::Together(Vec::new());
+        }
+        let alone: Vec<Constraint<'b>> = all
+            .iter()
+            .filter(|one| keeps_out(&[**one]))
+            .copied()
+            .collect();
+        if !alone.is_empty() {
+            return Blockers::Alone(alone);
+        }
+        let mut few = all.clone();
+        for one in &all {
+            let fewer: Vec<Constraint<'b>> =
+                few.iter().filter(|other| *other != one).copied().collect();
+            if keeps_out(&fewer) {
+                few = fewer;
+            }
+        }
+        Blockers::Together(few)
+    }
+
     /// All constraints between the pool and the pod, of all of the pod's alternatives.
     pub(super) fn constraints<'b>(&self, pod: &'b Pod) -> Vec<Constraint<'b>>
     where
@@ -57,6 +104,9 @@ impl<'a> PoolView<'a> {
         constraints.extend(pod.shape.ports.iter().map(Constraint::Port));
         let limits = by_name(&self.remaining).into_iter();
         constraints.extend(limits.map(|(id, left)| Constraint::Limit(id, left)));
+        if !self.places.is_empty() {
+            constraints.push(Constraint::Volumes);
+        }
         constraints
             .into_iter()
             .filter(|constraint| match constraint {
@@ -64,6 +114,7 @@ impl<'a> PoolView<'a> {
                 Constraint::Requirement(_)
                 | Constraint::Resource(..)
                 | Constraint::Port(_)
+                | Constraint::Volumes
                 | Constraint::Limit(..) => true,
             })
             .collect()
@@ -93,6 +144,12 @@ impl<'a> PoolView<'a> {
                     room(kind, kind.deals(&template), resource) >= asked
                 }
                 Constraint::Port(port) => kind.leaves_ports(&[port]),
+                Constraint::Volumes => self.places.iter().any(|place| {
+                    let both = narrowed(&self.pool.requirements, place, vocabulary);
+                    self.may_ask_for(place)
+                        && both.intersect(&kind.labels)
+                        && kind.deals(&both).next().is_some()
+                }),
                 Constraint::Limit(ResourceId::NODES, left) => left > 0,
                 Constraint::Limit(resource, left) => {
                     stock.catalog.types[id].capacity.get(resource) <= left
@@ -125,6 +182,7 @@ impl<'a> PoolView<'a> {
             Constraint::Taint(_)
             | Constraint::Requirement(_)
             | Constraint::Port(_)
+            | Constraint::Volumes
             | Constraint::Limit(..) => None,
         };
         ConstraintVerdict {
@@ -151,6 +209,7 @@ impl<'a> PoolView<'a> {
             Constraint::Resource(id, _) => format!("resources.{}", resource_name(id)),
             Constraint::Port(port) => format!("hostPort {}/{}", port.port, port.protocol),
             Constraint::Limit(id, _) => format!("limits.{}", resource_name(id)),
+            Constraint::Volumes => "volumes".into(),
         }
     }
 
@@ -162,6 +221,7 @@ impl<'a> PoolView<'a> {
             }
             Constraint::Resource(id, asked) => amount(self.snapshot, id, asked),
             Constraint::Port(port) => format!("free on {}", port.ip),
+            Constraint::Volumes => "where the volumes are".into(),
             Constraint::Limit(id, left) => {
                 format!("at most {}", amount(self.snapshot, id, left.max(0)))
             }

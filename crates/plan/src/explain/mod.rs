@@ -5,7 +5,7 @@
 //! The verdict is the scheduler's own, from a round over the same snapshot; the reasons are read as
 //! the judge reads them, slowly and plainly. `pool` explains new nodes with the verdicts of
 //! `constraint` and the advice of `change`, `place` existing ones; `text` puts it all into
-//! lines.
+//! lines. `cause` says in one sentence what is to blame, `alternative` what else was possible.
 //!
 //! The types here are a contract: other programs read their JSON.
 
@@ -22,6 +22,8 @@ use crate::schedule::{Options, Plan, Report, SkipReason, Step, schedule};
 use crate::snapshot::Snapshot;
 use crate::vocabulary::PodId;
 
+mod alternative;
+mod cause;
 mod change;
 mod constraint;
 mod neighbor;
@@ -29,6 +31,7 @@ mod place;
 mod pool;
 mod text;
 
+pub use self::cause::causes;
 use self::pool::PoolView;
 
 /// Everything there is to say about a pod's place.
@@ -46,6 +49,9 @@ pub struct PodExplanation {
     /// The node it goes to or sits on, or the claim that would be made for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// The true cause in one sentence, when it has no place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// Why, as its event or the report of the round says it; absent when it has a place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -55,6 +61,9 @@ pub struct PodExplanation {
     pub existing_nodes: Vec<NodeExplanation>,
     /// Changes any one of which would give it a place.
     pub would_help: Vec<Change>,
+    /// Other places that would have done, when it has one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<String>,
     /// Preferences that were dropped to place it.
     pub relaxed: Vec<String>,
 }
@@ -166,12 +175,31 @@ pub fn explain_pod_with(snapshot: &Snapshot, id: PodId, options: &Options) -> Po
     let relaxed = report
         .step(id)
         .map_or(Vec::new(), |step| dropped(snapshot, &plan, id, step));
+    let refusal = report.unplaced.iter().find(|(refused, _)| *refused == id);
     let explain = |view: &PoolView<'_>| {
         let mut explanation = view.explanation(pod);
+        if let Some((_, refusal)) = refusal
+            && view.takes(pod)
+        {
+            explanation.message = cause::beside_constraints(view, id, refusal, options);
+        }
         if let Some(refusal) = neighbor::refusal(&report, id, view.id) {
             neighbor::add(&mut explanation, refusal, snapshot, id, view.id, options);
         }
         explanation
+    };
+    let cause = refusal.map(|(_, refusal)| cause::cause(&pools, id, refusal, options));
+    let cause = cause.or_else(|| {
+        let ignored = report.ignored.iter().find(|(ignored, _)| *ignored == id);
+        ignored.map(|(_, ignored)| ignored.message.to_string())
+    });
+    let node_pools: Vec<PoolExplanation> = pools.iter().map(explain).collect();
+    let existing_nodes = place::explanations(snapshot, &plan, id);
+    let alternatives = match verdict {
+        Verdict::NewNode | Verdict::ExistingNode => {
+            alternative::alternatives(snapshot, &plan, id, &pools, &existing_nodes)
+        }
+        Verdict::Unschedulable | Verdict::Ignored | Verdict::Skipped => Vec::new(),
     };
     PodExplanation {
         api_version: "explain.karpenter.sh/v1",
@@ -179,10 +207,12 @@ pub fn explain_pod_with(snapshot: &Snapshot, id: PodId, options: &Options) -> Po
         name: pod.display_name(),
         verdict,
         target,
+        cause,
         message,
-        node_pools: pools.iter().map(explain).collect(),
-        existing_nodes: place::explanations(snapshot, &plan, id),
+        node_pools,
+        existing_nodes,
         would_help,
+        alternatives,
         relaxed,
     }
 }

@@ -1,5 +1,4 @@
-//! Rules between pods and places of volumes: what they say against a pool, and which of them would have
-//! to go.
+//! Rules between pods: what they say against a pool, and which of them would have to go.
 
 use alloc::format;
 use alloc::string::String;
@@ -14,7 +13,7 @@ use crate::vocabulary::{KeyId, PodId, PoolId, ShapeId};
 
 use super::{Change, ConstraintVerdict, PoolExplanation};
 
-/// What a pool had against the pod, if it was a rule between pods or a volume.
+/// What a pool had against the pod, if it is more than a constraint on one instance type.
 pub(super) fn refusal(report: &Report, pod: PodId, pool: PoolId) -> Option<&TemplateRefusal> {
     let at = report
         .unplaced
@@ -26,7 +25,7 @@ pub(super) fn refusal(report: &Report, pod: PodId, pool: PoolId) -> Option<&Temp
     let (_, refusal) = refusals.iter().find(|(id, _)| *id == pool)?;
     let is_ours = matches!(
         refusal,
-        TemplateRefusal::Topology(_) | TemplateRefusal::Volumes
+        TemplateRefusal::Topology(_) | TemplateRefusal::MinValues | TemplateRefusal::Reserved
     );
     is_ours.then_some(refusal)
 }
@@ -40,25 +39,20 @@ pub(super) fn add(
     pool: PoolId,
     options: &Options,
 ) {
-    let (constraint, asked) = if let TemplateRefusal::Topology(rule) = refusal {
-        let key = snapshot.vocabulary.key_name(rule.key);
-        (format!("topology {key}"), rule.rule.name().into())
-    } else {
-        (
-            String::from("volumes"),
-            String::from("where the volumes are"),
-        )
+    explanation.message = refusal.message(snapshot, &snapshot.pods[pod], pool, options);
+    let TemplateRefusal::Topology(rule) = refusal else {
+        return;
     };
+    let key = snapshot.vocabulary.key_name(rule.key);
     let of = explanation
         .constraints
         .iter()
         .map(|verdict| verdict.of)
         .max()
         .unwrap_or(0);
-    explanation.message = refusal.message(snapshot, &snapshot.pods[pod], pool, options);
     explanation.constraints.push(ConstraintVerdict {
-        constraint,
-        asked,
+        constraint: format!("topology {key}"),
+        asked: rule.rule.name().into(),
         passing: 0,
         of,
         nearest: None,

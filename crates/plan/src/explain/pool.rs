@@ -18,7 +18,8 @@ use crate::snapshot::Snapshot;
 use crate::taint::Taint;
 use crate::vocabulary::{PodId, PoolId, TypeId};
 
-use super::constraint::Constraint;
+use super::cause;
+use super::constraint::{Blockers, Constraint};
 use super::{ConstraintVerdict, Nearest, PoolExplanation};
 
 /// An amount as people write it.
@@ -38,6 +39,8 @@ pub(super) struct PoolView<'a> {
     pub(super) stock: Result<Stock<'a>, String>,
     /// What its limits leave beside its nodes and the other claims of the plan.
     pub(super) remaining: Resources,
+    /// Where all volumes of the pod can be, any of these; empty when anywhere.
+    pub(super) places: Vec<Vec<Requirement>>,
 }
 
 pub(super) struct Stock<'a> {
@@ -59,8 +62,18 @@ pub(super) fn views<'a>(
         pool,
         stock: stock(snapshot, kinds, id),
         remaining: remaining(snapshot, plan, pod, id),
+        places: places(snapshot, pod),
     });
     views.collect()
+}
+
+/// Where all volumes of a pod can be, any of these; empty when anywhere.
+pub(super) fn places(snapshot: &Snapshot, pod: PodId) -> Vec<Vec<Requirement>> {
+    let wish = snapshot
+        .volumes
+        .wish(&snapshot.pods[pod], &snapshot.vocabulary);
+    let of = |place: &Requirements| place.iter().cloned().collect();
+    wish.alternatives.iter().map(of).collect()
 }
 
 fn stock<'a>(
@@ -131,6 +144,12 @@ impl PoolView<'_> {
         (Reverse(self.pool.weight), Reverse(self.id))
     }
 
+    /// Some type meets every constraint.
+    pub(super) fn takes(&self, pod: &Pod) -> bool {
+        let fits = |stock: &Stock<'_>| !self.fitting(stock, pod, &|_| true).is_empty();
+        pod.shape.unsupported.is_none() && self.stock.as_ref().is_ok_and(fits)
+    }
+
     pub(super) fn explanation(&self, pod: &Pod) -> PoolExplanation {
         let node_pool = self.pool.name.to_string();
         let stock = match &self.stock {
@@ -144,12 +163,18 @@ impl PoolView<'_> {
                 };
             }
         };
-        let constraints: Vec<ConstraintVerdict> = self
-            .constraints(pod)
+        let blockers = self.blockers(stock, pod);
+        let mut constraints = self.constraints(pod);
+        // What is to blame comes first.
+        constraints.sort_by_key(|constraint| match &blockers {
+            Blockers::None => false,
+            Blockers::Alone(found) | Blockers::Together(found) => !found.contains(constraint),
+        });
+        let constraints: Vec<ConstraintVerdict> = constraints
             .into_iter()
             .map(|constraint| self.verdict(stock, constraint))
             .collect();
-        let message = self.message(stock, pod, &constraints);
+        let message = self.message(stock, pod, &blockers);
         PoolExplanation {
             node_pool,
             constraints,
@@ -157,83 +182,74 @@ impl PoolView<'_> {
         }
     }
 
-    /// The first thing that no type satisfies, or how many types satisfy everything.
-    fn message(&self, stock: &Stock<'_>, pod: &Pod, verdicts: &[ConstraintVerdict]) -> String {
+    /// What no type satisfies, or how many types satisfy everything.
+    fn message(&self, stock: &Stock<'_>, pod: &Pod, blockers: &Blockers<'_>) -> String {
         if let Some(unsupported) = pod.shape.unsupported {
             return format!("{} are not supported yet", unsupported.describe());
         }
-        let fitting = self.fitting(stock, pod, None);
-        if let Some(&(id, price)) = fitting.first() {
-            let name = &stock.catalog.types[id].name;
-            return format!(
-                "fits {} instance types, cheapest {name} at {price}",
-                fitting.len()
-            );
-        }
-        let reason = |verdict: &ConstraintVerdict| {
-            let ConstraintVerdict {
-                constraint, asked, ..
-            } = verdict;
-            match constraint.split_once(['.', ' ']) {
-                Some(("resources", name)) => format!("no instance type has enough {name}"),
-                Some(("requirement", key)) => format!("no instance type has {key} {asked}"),
-                Some(("taint", taint)) => format!("taint {taint} is not tolerated"),
-                Some(("hostPort", port)) => format!("DaemonSets take host port {port} everywhere"),
-                Some(("limits", name)) => format!("its limit leaves too little {name}"),
-                Some(_) | None => constraint.clone(),
+        match blockers {
+            Blockers::None => {
+                let fitting = self.fitting(stock, pod, &|_| true);
+                let cheapest = fitting.first().map_or(String::new(), |&(id, price)| {
+                    format!(", cheapest {} at {price}", stock.catalog.types[id].name)
+                });
+                format!("fits {} instance types{cheapest}", fitting.len())
             }
-        };
-        let failing: Vec<String> = verdicts
-            .iter()
-            .filter(|verdict| verdict.passing == 0)
-            .map(reason)
-            .collect();
-        if failing.is_empty() {
-            "each constraint is met by some instance type, but not all by one".into()
-        } else {
-            failing.join("; ")
+            Blockers::Alone(found) => {
+                let reasons: Vec<String> = found
+                    .iter()
+                    .map(|&one| cause::reason(&self.verdict(stock, one)))
+                    .collect();
+                reasons.join("; ")
+            }
+            Blockers::Together(found) => self.together(stock, found),
         }
     }
 
-    /// Types that satisfy everything but what is waived, with their prices, cheapest first.
+    /// Types that satisfy the constraints that are kept, with their prices, cheapest first.
     pub(super) fn fitting(
         &self,
         stock: &Stock<'_>,
         pod: &Pod,
-        waived: Option<Constraint<'_>>,
+        keeps: &dyn Fn(Constraint<'_>) -> bool,
     ) -> Vec<(TypeId, Price)> {
         let vocabulary = &*self.snapshot.vocabulary;
-        let waives_taint =
-            |taint: &Taint| matches!(waived, Some(Constraint::Taint(waived)) if waived == taint);
-        if self
-            .pool
-            .taints
-            .iter()
-            .any(|taint| !is_tolerated(pod, taint) && !waives_taint(taint))
-        {
+        let refuses = |taint: &Taint| !is_tolerated(pod, taint) && keeps(Constraint::Taint(taint));
+        if self.pool.taints.iter().any(refuses) {
             return Vec::new();
         }
-        let mut requests = pod.requests.clone();
-        if let Some(Constraint::Resource(resource, _)) = waived {
-            requests.remove(resource);
-        }
-        let waives_port =
-            |port: &HostPort| matches!(waived, Some(Constraint::Port(waived)) if waived == port);
+        let requests: Resources = pod
+            .requests
+            .iter()
+            .filter(|&(id, amount)| keeps(Constraint::Resource(id, amount)))
+            .collect();
         let ports: Vec<&HostPort> = pod
             .shape
             .ports
             .iter()
-            .filter(|port| !waives_port(port))
+            .filter(|port| keeps(Constraint::Port(port)))
             .collect();
-        let waives_limit =
-            |id: ResourceId| matches!(waived, Some(Constraint::Limit(waived, _)) if waived == id);
+        let limits: Vec<(ResourceId, i64)> = self
+            .remaining
+            .iter()
+            .filter(|&(id, left)| keeps(Constraint::Limit(id, left)))
+            .collect();
+        let anywhere = [Vec::new()];
+        let places = match &self.places[..] {
+            places if !places.is_empty() && keeps(Constraint::Volumes) => places,
+            _ => &anywhere[..],
+        };
         let mut fitting: Vec<(TypeId, Price)> = Vec::new();
-        for alternative in &pod.shape.alternatives {
+        let ways = pod
+            .shape
+            .alternatives
+            .iter()
+            .flat_map(|own| places.iter().map(move |place| (own, place)));
+        for (alternative, place) in ways {
             let wanted: Vec<Requirement> = alternative
                 .iter()
-                .filter(|requirement| {
-                    !matches!(waived, Some(Constraint::Requirement(w)) if w == *requirement)
-                })
+                .filter(|requirement| keeps(Constraint::Requirement(requirement)))
+                .chain(place)
                 .cloned()
                 .collect();
             if !self.may_ask_for(&wanted) {
@@ -243,9 +259,9 @@ impl PoolView<'_> {
             for &id in &stock.usable {
                 let kind = stock.kind(id);
                 let capacity = &stock.catalog.types[id].capacity;
-                let is_within = self.remaining.iter().all(|(resource, left)| {
+                let is_within = limits.iter().all(|&(resource, left)| {
                     let is_spent = resource == ResourceId::NODES && left <= 0;
-                    waives_limit(resource) || (!is_spent && capacity.get(resource) <= left)
+                    !is_spent && capacity.get(resource) <= left
                 });
                 let passes = is_within
                     && both.intersect(&kind.labels)

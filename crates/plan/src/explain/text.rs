@@ -33,6 +33,7 @@ impl PodExplanation {
             self.name,
             self.verdict.as_str()
         ));
+        lines.extend(self.cause.iter().map(|cause| format!("  because {cause}")));
         lines.extend(self.message.iter().map(|message| format!("  {message}")));
         for pool in &self.node_pools {
             lines.push(format!("  nodepool {}: {}", pool.node_pool, pool.message));
@@ -46,6 +47,9 @@ impl PodExplanation {
                 "  would help: {} ({})",
                 change.change, change.result
             ));
+        }
+        for other in &self.alternatives {
+            lines.push(format!("  possible: {other}"));
         }
         for dropped in &self.relaxed {
             lines.push(format!("  dropped: {dropped}"));

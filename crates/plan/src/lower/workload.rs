@@ -129,12 +129,32 @@ impl Lowering {
             });
         }
         for entry in selector.match_expressions.iter().flatten() {
-            let operator = Operator::parse(&entry.operator).ok_or_else(|| {
+            let unknown = || {
                 format!(
                     "selector has an unknown operator {}, use In, NotIn, Exists or DoesNotExist",
                     entry.operator
                 )
-            })?;
+            };
+            let operator = Operator::parse(&entry.operator).ok_or_else(unknown)?;
+            let is_bare = entry.values.is_empty();
+            match operator {
+                Operator::In | Operator::NotIn if is_bare => {
+                    return Err(format!(
+                        "selector with {} of label {} needs values",
+                        entry.operator, entry.key
+                    ));
+                }
+                Operator::Exists | Operator::DoesNotExist if !is_bare => {
+                    return Err(format!(
+                        "selector with {} of label {} takes no values",
+                        entry.operator, entry.key
+                    ));
+                }
+                Operator::Gt | Operator::Lt | Operator::Gte | Operator::Lte => {
+                    return Err(unknown());
+                }
+                Operator::In | Operator::NotIn | Operator::Exists | Operator::DoesNotExist => {}
+            }
             let values = entry
                 .values
                 .iter()

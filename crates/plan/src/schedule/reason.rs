@@ -49,8 +49,6 @@ pub enum TemplateRefusal {
     Limits,
     /// A reservation would serve the pod, but other claims of the round hold all of it.
     Reserved,
-    /// With the pod a claim would no longer be bought from any reservation that it holds.
-    ReservationLost,
 }
 
 /// Which tests some instance type met, alone and in pairs.
@@ -209,7 +207,7 @@ impl TemplateRefusal {
 
     /// A later round may serve the pod from a reservation.
     pub(super) fn is_deferral(&self) -> bool {
-        matches!(self, Self::Reserved | Self::ReservationLost)
+        matches!(self, Self::Reserved)
     }
 
     /// The text that users see.
@@ -271,7 +269,6 @@ impl TemplateRefusal {
                 pool.name
             ),
             Self::Reserved => "one or more instance types with compatible reserved offerings are available, but could not be reserved".to_string(),
-            Self::ReservationLost => "satisfying updated nodeclaim constraints would remove all compatible reserved offering options".to_string(),
             Self::InstanceTypes(_) | Self::MinValues => {
                 let mut requirements = pool.requirements.clone();
                 requirements.add_all(wanted, vocabulary);

@@ -72,12 +72,10 @@ impl Reservations {
         }
         held.sort_unstable();
         held.dedup();
-        let is_strict = self.policy == ReservedPolicy::Strict;
-        if is_strict && held.is_empty() && is_offered {
+        // An open claim does not let go of all that it holds: what it is for counts on one of them.
+        let is_refused = held.is_empty() && (is_offered || !before.is_empty());
+        if is_refused && self.policy == ReservedPolicy::Strict {
             return Err(TemplateRefusal::Reserved);
-        }
-        if is_strict && held.is_empty() && !before.is_empty() {
-            return Err(TemplateRefusal::ReservationLost);
         }
         Ok(held)
     }
