@@ -15,6 +15,7 @@ extern crate alloc;
 pub mod catalog;
 pub mod daemon;
 pub mod default_spread;
+pub mod device;
 pub mod disruption_budget;
 pub mod labels;
 pub mod node;
@@ -40,7 +41,10 @@ pub mod disrupt;
 pub mod explain;
 
 pub use crate::{
-    catalog::{Catalog, CatalogFeed, InstanceType, Offering, Overhead},
+    catalog::{
+        AttributeBinding, Catalog, CatalogFeed, InstanceType, Offering, Overhead,
+        ResourceSliceTemplate,
+    },
     check::{Violation, check, check_view},
     daemon::Daemon,
     disrupt::{Command, DisruptOptions, DisruptReport, disrupt},

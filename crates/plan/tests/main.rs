@@ -3,6 +3,7 @@
 
 mod check;
 mod default_spread;
+mod devices;
 mod disruption;
 mod explain;
 mod fixtures;

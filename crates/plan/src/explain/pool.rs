@@ -160,8 +160,8 @@ impl PoolView<'_> {
 
     /// The first thing that no type satisfies, or how many types satisfy everything.
     fn message(&self, stock: &Stock<'_>, pod: &Pod, verdicts: &[ConstraintVerdict]) -> String {
-        if let Some(unsupported) = pod.shape.unsupported {
-            return format!("{} are not supported yet", unsupported.describe());
+        if pod.shape.claims_devices && self.snapshot.devices.is_none() {
+            return "resource claims are not looked at".into();
         }
         let fitting = self.fitting(stock, pod, None);
         if let Some(&(id, price)) = fitting.first() {

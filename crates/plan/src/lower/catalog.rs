@@ -36,6 +36,7 @@ impl Lowering {
             capacity: self.capacity(Some(&instance_type.capacity)),
             allocatable: self.allocatable(instance_type, None),
             offerings: 0..0,
+            devices: self.type_devices(instance_type)?,
         };
         let offerings = instance_type
             .offerings

@@ -5,8 +5,9 @@ use alloc::{collections::VecDeque, vec::Vec};
 use super::{
     ask::Ask,
     class::Classes,
+    devices::Holder,
     set::{SetId, Sets},
-    template::{Template, Templates, min_values_met},
+    template::{Devices, Template, Templates, min_values_met},
     topology::Topology,
 };
 use crate::{
@@ -92,7 +93,7 @@ impl OpenClaims {
                 }
                 let claim = &self.claims[at];
                 let template = &templates.templates[claim.template];
-                match claim.ask(ask, template, sets, topology) {
+                match claim.ask(at, ask, template, sets, topology) {
                     Answer::Yes(set, slots) => {
                         accepted = Some((count, seat, at, (set, slots)));
                         break 'buckets;
@@ -136,6 +137,7 @@ impl OpenClaim {
     /// What the claim would become with the pod.
     fn ask(
         &self,
+        at: usize,
         ask: &Ask<'_>,
         template: &Template,
         sets: &mut Sets<'_>,
@@ -147,6 +149,34 @@ impl OpenClaim {
         let Some(wished) = sets.narrow(self.set, ask.wish) else {
             return Answer::Never;
         };
+        if ask.devices.is_some() {
+            let holder = Some(Holder::Claim(at));
+            let devices = Devices::of(ask, holder, sets, self.set, template, &self.slots);
+            let granted = devices.ok().and_then(|devices| {
+                let wished = sets.narrow(wished, devices.wish)?;
+                Some((wished, devices.slots))
+            });
+            // Devices may become free again.
+            return granted.map_or(Answer::NotNow, |(wished, slots)| {
+                match self.ask_for(ask, template, sets, topology, wished, &slots) {
+                    Answer::Never => Answer::NotNow,
+                    answer @ (Answer::Yes(..) | Answer::NotNow) => answer,
+                }
+            });
+        }
+        self.ask_for(ask, template, sets, topology, wished, &self.slots)
+    }
+
+    /// What the claim would become when it has the wished requirements and these slots.
+    fn ask_for(
+        &self,
+        ask: &Ask<'_>,
+        template: &Template,
+        sets: &mut Sets<'_>,
+        topology: &mut Topology<'_>,
+        wished: SetId,
+        among: &Slots,
+    ) -> Answer {
         let mut answer = Answer::Never;
         for volumes in ask.volumes.alternatives() {
             let set = match volumes {
@@ -160,11 +190,15 @@ impl OpenClaim {
                 answer = Answer::NotNow;
                 continue;
             };
-            if let Some(slots) = self.slots_with(template, sets, narrowed, ask.pod) {
+            if let Some(slots) = self.slots_with(template, sets, narrowed, ask.pod, among) {
                 return Answer::Yes(narrowed, slots);
             }
             // In another domain the pod may fit.
-            if narrowed != set && self.slots_with(template, sets, set, ask.pod).is_some() {
+            if narrowed != set
+                && self
+                    .slots_with(template, sets, set, ask.pod, among)
+                    .is_some()
+            {
                 answer = Answer::NotNow;
             }
         }
@@ -178,6 +212,7 @@ impl OpenClaim {
         sets: &mut Sets<'_>,
         set: SetId,
         pod: &Pod,
+        among: &Slots,
     ) -> Option<Slots> {
         let own_ports = &pod.shape.ports;
         let clash = |taken: &[HostPort]| {
@@ -191,7 +226,7 @@ impl OpenClaim {
         let left = sets.left(template.pool, &template.catalog, set);
         let mut total = self.requests.clone();
         total.add(&pod.requests);
-        let slots = template.filter(&left, &self.slots, &total, |group| !clash(&group.ports));
+        let slots = template.filter(&left, among, &total, |group| !clash(&group.ports));
         if slots.is_clear() {
             return None;
         }

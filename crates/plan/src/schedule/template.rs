@@ -6,6 +6,7 @@ use core::cmp::Reverse;
 use super::{
     FilterVerdict, MinValuesPolicy, Options, Refusal, Report, TemplateRefusal,
     ask::Ask,
+    devices::{DeviceRefusal, Holder},
     open::OpenClaim,
     set::{Left, SetId, Sets, WishId, merely_asks, tolerate_preferred},
     topology::Topology,
@@ -150,6 +151,44 @@ pub fn leaves_types(snapshot: &Snapshot, pool: PoolId, options: &Options) -> Res
     launchable(snapshot, options, &mut Sets::new(snapshot), pool).map(|_| ())
 }
 
+/// What devices ask of a claim in the making.
+pub(super) struct Devices {
+    pub(super) wish: WishId,
+    /// Slots whose types have the devices.
+    pub(super) slots: Slots,
+}
+
+impl Devices {
+    /// For a pod that claims devices, from a claim of the template with these requirements and slots.
+    pub(super) fn of(
+        ask: &Ask<'_>,
+        holder: Option<Holder>,
+        sets: &mut Sets<'_>,
+        set: SetId,
+        template: &Template,
+        slots: &Slots,
+    ) -> Result<Self, DeviceRefusal> {
+        let Some(devices) = &ask.devices else {
+            return Ok(Self {
+                wish: sets.bare_wish(Requirements::new()),
+                slots: slots.clone(),
+            });
+        };
+        let requirements = sets.get(set).clone();
+        let granted = devices.borrow_mut().claim_accepts(
+            ask.pod,
+            holder,
+            &requirements,
+            &template.catalog,
+            slots,
+        )?;
+        Ok(Self {
+            wish: sets.bare_wish(granted.requirements),
+            slots: granted.slots,
+        })
+    }
+}
+
 impl Template {
     fn open(
         &mut self,
@@ -215,6 +254,23 @@ impl Template {
         set: SetId,
         within: &Slots,
     ) -> Result<(SetId, Slots, bool), TemplateRefusal> {
+        let devices = match &ask.devices {
+            None => None,
+            Some(_) => Some(
+                Devices::of(ask, None, sets, self.set, self, within)
+                    .map_err(TemplateRefusal::Devices)?,
+            ),
+        };
+        let (set, having) = match &devices {
+            None => (set, None),
+            Some(devices) => {
+                let narrowed = sets.narrow(set, devices.wish).ok_or_else(|| {
+                    let wish = sets.wish_of(devices.wish);
+                    TemplateRefusal::DeviceRequirements(Box::new(wish.requirements.clone()))
+                })?;
+                (narrowed, Some(&devices.slots))
+            }
+        };
         let narrowed = topology
             .narrow(ask.profile, sets, set)
             .filter(|_| topology.allows_new_host(ask.profile));
@@ -226,7 +282,7 @@ impl Template {
         };
         let left = sets.left(self.pool, &self.catalog, set);
         let (requests, ports) = (&ask.pod.requests, &ask.pod.shape.ports);
-        let kept = self.filter(&left, within, requests, |group| {
+        let mut kept = self.filter(&left, within, requests, |group| {
             !group
                 .ports
                 .iter()
@@ -235,6 +291,12 @@ impl Template {
         if kept.is_clear() {
             let verdict = self.verdict(&left, within, requests, ports);
             return Err(TemplateRefusal::InstanceTypes(verdict));
+        }
+        if let Some(having) = having {
+            kept.intersect_with(having);
+            if kept.is_clear() {
+                return Err(TemplateRefusal::DeviceTypes);
+            }
         }
         let requirements = sets.get(set).clone();
         if min_values_met(&self.catalog, &kept, &requirements) {
@@ -369,7 +431,7 @@ pub(super) fn daemon_groups(
     .into();
     for daemon in snapshot.daemons.values() {
         let shape = &daemon.shape;
-        if shape.never_comes() {
+        if shape.never_comes(snapshot.devices.is_none()) {
             continue;
         }
         let mut tolerations = shape.tolerations.clone();
