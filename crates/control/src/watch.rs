@@ -11,8 +11,9 @@ use karpenter_api::{
     NodeClaim, NodePool,
     labels::NODEPOOL,
     objects::{
-        CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-        PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet, StorageClass,
+        CSINode, DaemonSet, DeviceClass, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
+        Pod, PodDisruptionBudget, ReplicaSet, ReplicationController, ResourceClaim, ResourceSlice,
+        Service, StatefulSet, StorageClass,
     },
 };
 use karpenter_cloud::NodeClassKind;
@@ -57,6 +58,11 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
         tasks.push(Box::pin(built_in::<ReplicationController>(Arc::clone(ctx))));
         tasks.push(Box::pin(built_in::<ReplicaSet>(Arc::clone(ctx))));
         tasks.push(Box::pin(built_in::<StatefulSet>(Arc::clone(ctx))));
+    }
+    if !ctx.options.ignore_dra_requests {
+        tasks.push(Box::pin(built_in::<DeviceClass>(Arc::clone(ctx))));
+        tasks.push(Box::pin(built_in::<ResourceSlice>(Arc::clone(ctx))));
+        tasks.push(Box::pin(built_in::<ResourceClaim>(Arc::clone(ctx))));
     }
     for kind in ctx.cloud.node_class_kinds() {
         tasks.push(Box::pin(node_classes(Arc::clone(ctx), *kind)));

@@ -8,9 +8,9 @@ use std::{fmt::Debug, sync::Arc};
 use karpenter_api::{
     Condition, NodeClaim, NodePool,
     objects::{
-        CSINode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-        PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet, StorageClass,
-        pod::PodCondition,
+        CSINode, DaemonSet, DeviceClass, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
+        Pod, PodDisruptionBudget, ReplicaSet, ReplicationController, ResourceClaim, ResourceSlice,
+        Service, StatefulSet, StorageClass, pod::PodCondition,
     },
 };
 use karpenter_plan::{self as plan, pod::Owner};
@@ -185,6 +185,9 @@ kept_whole!(
 kept_whole!(ReplicaSet { spec }, replica_sets, |_, _| {});
 kept_whole!(StatefulSet { spec }, stateful_sets, |_, _| {});
 kept_whole!(CSINode { spec }, csi_nodes, |_, _| {});
+kept_whole!(ResourceSlice { spec }, resource_slices, |_, _| {});
+kept_whole!(ResourceClaim { spec, status }, resource_claims, |_, _| {});
+kept_whole!(DeviceClass { spec }, device_classes, |_, _| {});
 written!(NodePool, cluster);
 written!(NodeClaim, cluster);
 written!(Node, cluster);
@@ -196,6 +199,9 @@ written!(PersistentVolumeClaim, namespaced);
 written!(PersistentVolume, cluster);
 written!(StorageClass, cluster);
 written!(CSINode, cluster);
+written!(ResourceSlice, cluster);
+written!(ResourceClaim, namespaced);
+written!(DeviceClass, cluster);
 written!(Service, namespaced);
 written!(ReplicationController, namespaced);
 written!(ReplicaSet, namespaced);
