@@ -4,8 +4,8 @@ use crate::fixtures::{
     Manifest, Outcome, World, daemon_set, empty, instance_type, long, node, pod, pool, row, world,
 };
 use karpenter_plan::{
-    InstanceType, NodeMask, ResourceSliceTemplate, View, catalog::AttributeBinding,
-    check::check_view, simulate,
+    InstanceType, NodeMask, Plan, ResourceSliceTemplate, View, Violation,
+    catalog::AttributeBinding, check, check_view, simulate,
 };
 use serde_json::{Value, json};
 
@@ -573,6 +573,66 @@ fn devices_that_draw_on_one_budget() {
             "two [with-gpu] gpu/small=gpu.example.com/own/small-1",
         ],
     );
+}
+
+#[test]
+fn the_judge_sees_devices_that_are_given_wrongly() {
+    let two = || {
+        let world = gpus().device(claim("one", 1)).device(claim("two", 1));
+        world
+            .pod(pod("a").claims("one"))
+            .pod(pod("b").claims("two"))
+    };
+    let spoil = |name: &str, change: fn(&mut Plan), expected: fn(&Violation) -> bool| {
+        let mut outcome = two().solve();
+        change(&mut outcome.plan);
+        let found = check(&outcome.snapshot, &outcome.plan, &outcome.report).unwrap_err();
+        assert!(found.iter().any(expected), "{name}: {found:?}");
+    };
+    spoil(
+        "nothing for a claim",
+        |plan| plan.claims[0].devices.truncate(1),
+        |found| matches!(found, Violation::DevicesUnmet(_)),
+    );
+    spoil(
+        "one device for two claims",
+        |plan| {
+            let devices = &mut plan.claims[0].devices;
+            devices[1].devices[0].1 = devices[0].devices[0].1.clone();
+        },
+        |found| matches!(found, Violation::DeviceTwice(_)),
+    );
+    spoil(
+        "two devices where one is asked for",
+        |plan| {
+            let picks = &mut plan.claims[0].devices[0].devices[0].1;
+            picks.push(picks[0].clone());
+        },
+        |found| matches!(found, Violation::DevicesWrong(_)),
+    );
+    spoil(
+        "a device that is not there",
+        |plan| plan.claims[0].devices[0].devices[0].1[0].is_promised = false,
+        |found| matches!(found, Violation::DevicesWrong(_)),
+    );
+    let small = |name: &str| requesting(name, of_profile("small"));
+    let world = gpus()
+        .types(vec![partitioned()])
+        .device(small("one"))
+        .device(small("two"))
+        .pod(pod("a").claims("one"))
+        .pod(pod("b").claims("two"));
+    let mut outcome = world.solve();
+    // Both get half of the card, and one of them the whole of it besides.
+    for own in &mut outcome.plan.claims[0].devices {
+        let picks = &mut own.devices[0].1;
+        let mut more = picks[0].clone();
+        more.device.device = "big".into();
+        picks.push(more);
+    }
+    let found = check(&outcome.snapshot, &outcome.plan, &outcome.report).unwrap_err();
+    let is_overdrawn = |found: &Violation| matches!(found, Violation::CounterOverdrawn(_));
+    assert!(found.iter().any(is_overdrawn), "{found:?}");
 }
 
 #[test]
