@@ -1,7 +1,5 @@
 //! `karpenter types`: the catalogue as the scheduler sees it.
 
-use std::sync::Arc;
-
 use karpenter_kwok::describe;
 
 use crate::{
@@ -40,7 +38,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     }
     let mut verdict = Verdict::Yes;
     if !arguments.files.is_empty() {
-        let world = offline::build_from(&arguments.files, types.clone(), None, Arc::default())?;
+        let world = offline::build_from(
+            &arguments.files,
+            types.clone(),
+            None,
+            &karpenter_control::ctx::Options::default(),
+        )?;
         for refused in &world.refused {
             output::complain(&format!("karpenter: {refused}"));
             verdict = Verdict::No;

@@ -5,7 +5,7 @@ use crate::fixtures::{
 };
 use karpenter_plan::{
     InstanceType, NodeMask, Plan, ResourceSliceTemplate, View, Violation,
-    catalog::AttributeBinding, check, check_view, simulate,
+    catalog::AttributeBinding, check, check_view, explain_pod, simulate,
 };
 use serde_json::{Value, json};
 
@@ -633,6 +633,26 @@ fn the_judge_sees_devices_that_are_given_wrongly() {
     let found = check(&outcome.snapshot, &outcome.plan, &outcome.report).unwrap_err();
     let is_overdrawn = |found: &Violation| matches!(found, Violation::CounterOverdrawn(_));
     assert!(found.iter().any(is_overdrawn), "{found:?}");
+}
+
+#[test]
+fn an_explanation_names_the_claim() {
+    let world = gpus().device(claim("gpu", 3)).pod(pod("a").claims("gpu"));
+    let snapshot = world.snapshot();
+    let id = snapshot.pod_named("default", "a").unwrap();
+    let explanation = explain_pod(&snapshot, id);
+    let pool = &explanation.node_pools[0];
+    assert_eq!(
+        pool.message,
+        "allocating dynamic resources, no instance type can satisfy the allocation"
+    );
+    let devices = pool
+        .constraints
+        .iter()
+        .find(|own| own.constraint == "devices");
+    let devices = devices.unwrap();
+    assert_eq!(devices.asked, "resourceclaim default/gpu");
+    assert_eq!(devices.passing, 0);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tower::Service as _;
 use super::{
     Admitted, admit as admit_all,
     admit::Gate,
-    freeze,
+    ctx, freeze,
     kinds::{KINDS, Kind},
 };
 use crate::input::{self, Document};
@@ -253,7 +253,13 @@ async fn ten_thousand_mutated_manifests_bring_nothing_down_and_are_judged_alike(
             .collect();
         if round % 10 == 0 {
             let admitted: Admitted = admit_all(world, &mut gate, now).await;
-            let world = freeze(admitted, types.clone(), &gate, now, Arc::default());
+            let world = freeze(
+                admitted,
+                types.clone(),
+                &gate,
+                now,
+                &ctx::Options::default(),
+            );
             let options = karpenter_plan::Options::default();
             let (plan, report) = karpenter_plan::schedule(&world.snapshot, &options);
             assert_eq!(

@@ -1,12 +1,12 @@
-//! Rules between pods and places of volumes: what they say against a pool, and which of them would have
-//! to go.
+//! Rules between pods, places of volumes and claims of devices: what they say against a pool, and which of
+//! the rules would have to go.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::pod::Shape;
+use crate::pod::{Pod, Shape};
 use crate::schedule::{Options, Refusal, Report, TemplateRefusal, schedule};
 use crate::snapshot::Snapshot;
 use crate::topology::Topology;
@@ -14,7 +14,7 @@ use crate::vocabulary::{KeyId, PodId, PoolId, ShapeId};
 
 use super::{Change, ConstraintVerdict, PoolExplanation};
 
-/// What a pool had against the pod, if it was a rule between pods or a volume.
+/// What a pool had against the pod, if it was a rule between pods, a volume or a device.
 pub(super) fn refusal(report: &Report, pod: PodId, pool: PoolId) -> Option<&TemplateRefusal> {
     let at = report
         .unplaced
@@ -26,7 +26,11 @@ pub(super) fn refusal(report: &Report, pod: PodId, pool: PoolId) -> Option<&Temp
     let (_, refusal) = refusals.iter().find(|(id, _)| *id == pool)?;
     let is_ours = matches!(
         refusal,
-        TemplateRefusal::Topology(_) | TemplateRefusal::Volumes
+        TemplateRefusal::Topology(_)
+            | TemplateRefusal::Volumes
+            | TemplateRefusal::Devices(_)
+            | TemplateRefusal::DeviceRequirements(_)
+            | TemplateRefusal::DeviceTypes
     );
     is_ours.then_some(refusal)
 }
@@ -43,6 +47,8 @@ pub(super) fn add(
     let (constraint, asked) = if let TemplateRefusal::Topology(rule) = refusal {
         let key = snapshot.vocabulary.key_name(rule.key);
         (format!("topology {key}"), rule.rule.name().into())
+    } else if *refusal != TemplateRefusal::Volumes {
+        (String::from("devices"), claims_of(&snapshot.pods[pod]))
     } else {
         (
             String::from("volumes"),
@@ -63,6 +69,13 @@ pub(super) fn add(
         of,
         nearest: None,
     });
+}
+
+/// The claims of devices of a pod, by name.
+fn claims_of(pod: &Pod) -> String {
+    let named = |name: &Arc<str>| format!("resourceclaim {}/{name}", pod.namespace);
+    let claims: Vec<String> = pod.device_claims.iter().map(named).collect();
+    claims.join(", ")
 }
 
 /// Rules without any one of which the pod would have a place, each tried in a round of its own.

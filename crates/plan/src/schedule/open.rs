@@ -5,9 +5,9 @@ use alloc::{collections::VecDeque, vec::Vec};
 use super::{
     ask::Ask,
     class::Classes,
-    devices::Holder,
+    devices::{DeviceWish, Holder},
     set::{SetId, Sets},
-    template::{Devices, Template, Templates, min_values_met},
+    template::{Template, Templates, min_values_met},
     topology::Topology,
 };
 use crate::{
@@ -151,7 +151,7 @@ impl OpenClaim {
         };
         if ask.devices.is_some() {
             let holder = Some(Holder::Claim(at));
-            let devices = Devices::of(ask, holder, sets, self.set, template, &self.slots);
+            let devices = DeviceWish::of(ask, holder, sets, self.set, template, &self.slots);
             let granted = devices.ok().and_then(|devices| {
                 let wished = sets.narrow(wished, devices.wish)?;
                 Some((wished, devices.slots))

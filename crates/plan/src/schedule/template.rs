@@ -6,7 +6,7 @@ use core::cmp::Reverse;
 use super::{
     FilterVerdict, MinValuesPolicy, Options, Refusal, Report, TemplateRefusal,
     ask::Ask,
-    devices::{DeviceRefusal, Holder},
+    devices::DeviceWish,
     open::OpenClaim,
     set::{Left, SetId, Sets, WishId, merely_asks, tolerate_preferred},
     topology::Topology,
@@ -151,44 +151,6 @@ pub fn leaves_types(snapshot: &Snapshot, pool: PoolId, options: &Options) -> Res
     launchable(snapshot, options, &mut Sets::new(snapshot), pool).map(|_| ())
 }
 
-/// What devices ask of a claim in the making.
-pub(super) struct Devices {
-    pub(super) wish: WishId,
-    /// Slots whose types have the devices.
-    pub(super) slots: Slots,
-}
-
-impl Devices {
-    /// For a pod that claims devices, from a claim of the template with these requirements and slots.
-    pub(super) fn of(
-        ask: &Ask<'_>,
-        holder: Option<Holder>,
-        sets: &mut Sets<'_>,
-        set: SetId,
-        template: &Template,
-        slots: &Slots,
-    ) -> Result<Self, DeviceRefusal> {
-        let Some(devices) = &ask.devices else {
-            return Ok(Self {
-                wish: sets.bare_wish(Requirements::new()),
-                slots: slots.clone(),
-            });
-        };
-        let requirements = sets.get(set).clone();
-        let granted = devices.borrow_mut().claim_accepts(
-            ask.pod,
-            holder,
-            &requirements,
-            &template.catalog,
-            slots,
-        )?;
-        Ok(Self {
-            wish: sets.bare_wish(granted.requirements),
-            slots: granted.slots,
-        })
-    }
-}
-
 impl Template {
     fn open(
         &mut self,
@@ -257,7 +219,7 @@ impl Template {
         let devices = match &ask.devices {
             None => None,
             Some(_) => Some(
-                Devices::of(ask, None, sets, self.set, self, within)
+                DeviceWish::of(ask, None, sets, self.set, self, within)
                     .map_err(TemplateRefusal::Devices)?,
             ),
         };

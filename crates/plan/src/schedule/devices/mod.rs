@@ -22,6 +22,7 @@ use alloc::{
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+pub(super) use self::wish::DeviceWish;
 use self::{
     demand::{Demand, Verdicts},
     published::{Published, Visible},
@@ -48,6 +49,7 @@ mod published;
 mod refusal;
 mod search;
 mod usage;
+mod wish;
 
 /// So many devices are tried for one pod in one place. Upstream gives up after five seconds; a bound that
 /// does not depend on the machine gives the same answer every time.
