@@ -1,7 +1,5 @@
 //! `karpenter types`: the catalogue as the scheduler sees it.
 
-use karpenter_control::ctx;
-
 use karpenter_kwok::describe;
 
 use crate::{
@@ -44,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
             &arguments.files,
             types.clone(),
             None,
-            &ctx::Options::default(),
+            &karpenter_control::ctx::Options::default(),
         )?;
         for refused in &world.refused {
             output::complain(&format!("karpenter: {refused}"));

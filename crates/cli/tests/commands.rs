@@ -11,6 +11,7 @@ use std::{
 };
 
 const INFLATE: &str = include_str!("../../../examples/inflate.yaml");
+const DEVICES: &str = include_str!("../../../examples/devices.yaml");
 
 /// A NodePool whose budget asks for more than there is.
 const BAD_BUDGET: &str = "
@@ -381,6 +382,32 @@ status:
         );
     }
     text
+}
+
+#[test]
+fn plan_looks_at_devices_when_told_to() {
+    let folder = Folder::new("devices", &[("devices.yaml", DEVICES)]);
+    check(
+        &folder,
+        &["plan", "-f", "devices.yaml"],
+        1,
+        "pod has Dynamic Resource Allocation requirements that are not yet supported",
+        "",
+    );
+    let honoring = ["plan", "-f", "devices.yaml", "--ignore-dra-requests=false"];
+    let answer = json(&folder, &[&honoring[..], &["-o", "json"]].concat());
+    // There are two devices for three pods, and both are in one zone.
+    assert_eq!(answer["summary"]["scheduled"], 2, "{answer:#}");
+    let claim = &answer["newNodeClaims"][0];
+    assert_eq!(claim["pods"].as_array().unwrap().len(), 2, "{claim:#}");
+    assert_eq!(claim["cheapest"]["zone"], "test-zone-b");
+    check(
+        &folder,
+        &honoring,
+        1,
+        "allocating dynamic resources, no instance type can satisfy the allocation",
+        "",
+    );
 }
 
 #[test]

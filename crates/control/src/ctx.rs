@@ -67,6 +67,9 @@ impl Ctx {
             Mirror::with_nomination_window(cloud.well_known(), options.nomination_window());
         mirror.set_gates(&options.gates);
         mirror.set_default_constraints(Arc::clone(&options.default_constraints));
+        if !options.ignore_dra_requests {
+            mirror.honor_devices();
+        }
         let mirror = Arc::new(mirror);
         metrics.observe(&mirror, &*cloud);
         let cloud = metrics.measured(cloud);

@@ -11,9 +11,9 @@ use karpenter_api::{
     CapacityBuffer, NodeClaim, NodeOverlay, NodePool,
     labels::NODEPOOL,
     objects::{
-        CSINode, DaemonSet, Deployment, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
-        Pod, PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet,
-        StorageClass, workload::PodTemplate,
+        CSINode, DaemonSet, Deployment, DeviceClass, Namespace, Node, PersistentVolume,
+        PersistentVolumeClaim, Pod, PodDisruptionBudget, ReplicaSet, ReplicationController,
+        ResourceClaim, ResourceSlice, Service, StatefulSet, StorageClass, workload::PodTemplate,
     },
 };
 use karpenter_cloud::NodeClassKind;
@@ -70,6 +70,11 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
     if has_default_constraints || gates.capacity_buffer {
         tasks.push(Box::pin(built_in::<ReplicaSet>(Arc::clone(ctx))));
         tasks.push(Box::pin(built_in::<StatefulSet>(Arc::clone(ctx))));
+    }
+    if !ctx.options.ignore_dra_requests {
+        tasks.push(Box::pin(built_in::<DeviceClass>(Arc::clone(ctx))));
+        tasks.push(Box::pin(built_in::<ResourceSlice>(Arc::clone(ctx))));
+        tasks.push(Box::pin(built_in::<ResourceClaim>(Arc::clone(ctx))));
     }
     for kind in ctx.cloud.node_class_kinds() {
         tasks.push(Box::pin(node_classes(Arc::clone(ctx), *kind)));

@@ -58,6 +58,7 @@ pub(crate) fn assemble(facts: Facts) -> InstanceType {
         capacity: facts.capacity,
         overhead: overhead(),
         offerings: facts.offerings,
+        ..InstanceType::default()
     }
 }
 

@@ -79,6 +79,7 @@ fn types() -> Vec<InstanceType> {
                     })
                     .collect(),
                 name,
+                ..InstanceType::default()
             }
         })
         .collect()

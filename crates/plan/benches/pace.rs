@@ -84,6 +84,7 @@ fn instance_type(cpu: i64, family: &str, ratio: i64, arch: &str, os: &str) -> In
         },
         offerings: offerings.collect(),
         name,
+        ..InstanceType::default()
     }
 }
 

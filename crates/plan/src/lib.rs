@@ -16,6 +16,7 @@ pub mod buffer;
 pub mod catalog;
 pub mod daemon;
 pub mod default_spread;
+pub mod device;
 pub mod disruption_budget;
 pub mod labels;
 pub mod node;
@@ -43,7 +44,10 @@ pub mod explain;
 pub mod static_pool;
 
 pub use crate::{
-    catalog::{Catalog, CatalogFeed, InstanceType, Offering, Overhead},
+    catalog::{
+        AttributeBinding, Catalog, CatalogFeed, InstanceType, Offering, Overhead,
+        ResourceSliceTemplate,
+    },
     check::{Violation, check, check_view},
     daemon::Daemon,
     disrupt::{Command, DisruptOptions, DisruptReport, disrupt},

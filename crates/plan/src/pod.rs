@@ -89,22 +89,6 @@ impl HostPort {
     }
 }
 
-/// What this release cannot place yet; refused rather than placed wrongly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Unsupported {
-    /// A dynamic resource claim.
-    ResourceClaim,
-}
-
-impl Unsupported {
-    /// What is not supported, for people.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::ResourceClaim => "resource claims",
-        }
-    }
-}
-
 /// Why a pod takes no part in scheduling although it is pending.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ignored {
@@ -135,8 +119,8 @@ pub struct Shape {
     pub ports: Vec<HostPort>,
     /// Every alternative contradicts itself in this key, so no node will ever do.
     pub contradiction: Option<KeyId>,
-    /// What cannot be placed yet.
-    pub unsupported: Option<Unsupported>,
+    /// Devices are claimed (section 9.1 of scheduling.md).
+    pub claims_devices: bool,
     /// Why the pod is not scheduled at all.
     pub ignored: Option<Ignored>,
 }
@@ -156,10 +140,10 @@ impl Shape {
             || topology.spreads.iter().any(|spread| !spread.is_hard)
     }
 
-    /// True for a DaemonSet's pod that will never run: it excludes itself, or waits for a dynamic
-    /// resource, which are not looked at yet.
-    pub fn never_comes(&self) -> bool {
-        self.contradiction.is_some() || self.unsupported == Some(Unsupported::ResourceClaim)
+    /// True for a DaemonSet's pod that is not counted on: it excludes itself, or waits for a device where
+    /// those are not looked at.
+    pub fn never_comes(&self, devices_ignored: bool) -> bool {
+        self.contradiction.is_some() || (self.claims_devices && devices_ignored)
     }
 }
 
@@ -214,6 +198,8 @@ pub struct Pod {
     pub buffer: Option<Arc<str>>,
     /// Names of the PersistentVolumeClaims that are its volumes.
     pub volumes: Box<[Arc<str>]>,
+    /// Names of the ResourceClaims that are there for it; those that are not made yet are left out.
+    pub device_claims: Box<[Arc<str>]>,
     /// Equal ids mean equal constraints.
     pub shape_id: ShapeId,
     /// The constraints.

@@ -13,6 +13,7 @@ use crate::{
     catalog::Catalog,
     daemon::Daemon,
     default_spread::DefaultSpreads,
+    device::{DeviceParts, Devices},
     disruption_budget::DisruptionBudget,
     lower::Problem,
     node::Node,
@@ -57,6 +58,8 @@ pub struct Parts {
     pub default_spreads: DefaultSpreads,
     /// Volumes, their claims and classes, and what nodes can attach.
     pub volumes: VolumeParts,
+    /// Dynamic resources, unless they are ignored.
+    pub devices: Option<DeviceParts>,
     /// All namespaces, for rules that select them by their labels.
     pub namespaces: Vec<Arc<Namespace>>,
     /// What could not be lowered.
@@ -111,6 +114,8 @@ pub struct Snapshot {
     pub budgets: Vec<Arc<DisruptionBudget>>,
     /// Volumes, their claims and classes, and what nodes can attach.
     pub volumes: Arc<Volumes>,
+    /// Dynamic resources; nothing when they are ignored, and pods that claim some are refused.
+    pub devices: Option<Arc<Devices>>,
     /// Namespaces in name order.
     pub namespaces: Vec<Arc<Namespace>>,
     /// Pods that have not ended and must not be near certain others, with the node each is bound to or
@@ -178,6 +183,7 @@ impl Snapshot {
             mut budgets,
             default_spreads,
             volumes,
+            devices,
             mut namespaces,
             set_aside,
         } = parts;
@@ -200,6 +206,7 @@ impl Snapshot {
             daemons: daemons.into_iter().collect(),
             budgets,
             volumes: Arc::new(Volumes::new(volumes)),
+            devices: devices.map(|parts| Arc::new(Devices::new(parts))),
             namespaces,
             anti_affine: Vec::new(),
             set_aside,
@@ -348,7 +355,7 @@ impl Snapshot {
                     Undefined::Refused,
                     &self.vocabulary,
                 );
-            if belongs && !shape.never_comes() {
+            if belongs && !shape.never_comes(self.devices.is_none()) {
                 total.add(&daemon.requests);
             }
         }

@@ -927,6 +927,7 @@ fn replacement(snapshot: &Snapshot) -> karpenter_plan::disrupt::Replacement {
             price: karpenter_plan::Price::ZERO,
             min_values_relaxed: false,
             seed: 0,
+            devices: Vec::new(),
         },
         created: None,
         is_initialized: false,

@@ -5,6 +5,7 @@ mod bad_input;
 mod buffer;
 mod check;
 mod default_spread;
+mod devices;
 mod disruption;
 mod explain;
 mod fixtures;

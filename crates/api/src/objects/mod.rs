@@ -50,6 +50,7 @@ macro_rules! always_written {
 }
 
 pub mod budget;
+pub mod device;
 pub mod namespace;
 pub mod node;
 pub mod pod;
@@ -60,6 +61,7 @@ pub mod volume;
 pub mod workload;
 
 pub use budget::PodDisruptionBudget;
+pub use device::{DeviceClass, ResourceClaim, ResourceSlice};
 pub use namespace::Namespace;
 pub use node::Node;
 pub use pod::{Pod, PodSpec, PodStatus, PodTemplate};

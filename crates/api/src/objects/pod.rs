@@ -150,6 +150,12 @@ pub struct ResourceRequirements {
     /// What is the most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<ResourceList>,
+    /// The claims of the pod that the container uses.
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "super::null_is_default"
+    )]
+    pub claims: Vec<Named>,
 }
 
 /// A port that a container opens.
@@ -411,6 +417,23 @@ pub struct PodStatus {
         deserialize_with = "super::null_is_default"
     )]
     pub init_container_statuses: Vec<ContainerStatus>,
+    /// The claims that were made with the pod.
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "super::null_is_default"
+    )]
+    pub resource_claim_statuses: Vec<PodResourceClaimStatus>,
+}
+
+/// A claim of dynamic resources that was made with its pod.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodResourceClaimStatus {
+    /// Its name in the pod.
+    pub name: String,
+    /// The claim; absent if none was needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_claim_name: Option<String>,
 }
 
 /// One aspect of a pod's state.

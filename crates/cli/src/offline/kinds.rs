@@ -34,6 +34,25 @@ pub(super) const KINDS: &[Kind] = &[
         true,
     ),
     kind("storage.k8s.io/v1", "CSINode", "csinodes", false),
+    kind("resource.k8s.io/v1", "DeviceClass", "deviceclasses", false),
+    kind(
+        "resource.k8s.io/v1",
+        "ResourceSlice",
+        "resourceslices",
+        false,
+    ),
+    kind(
+        "resource.k8s.io/v1",
+        "ResourceClaim",
+        "resourceclaims",
+        true,
+    ),
+    kind(
+        "resource.k8s.io/v1",
+        "ResourceClaimTemplate",
+        "resourceclaimtemplates",
+        true,
+    ),
     kind(
         "scheduling.k8s.io/v1",
         "PriorityClass",

@@ -4,6 +4,7 @@
 //! workloads become their pods, and the same mirror that the controllers feed freezes the snapshot.
 
 mod admit;
+mod devices;
 mod expand;
 mod kinds;
 #[cfg(test)]
@@ -16,9 +17,9 @@ use jiff::Timestamp;
 use karpenter_api::{
     CapacityBuffer, NodeClaim, NodeOverlay, NodePool,
     objects::{
-        CSINode, DaemonSet, Deployment, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
-        Pod, PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet,
-        StorageClass, workload::PodTemplate,
+        CSINode, DaemonSet, Deployment, DeviceClass, Namespace, Node, PersistentVolume,
+        PersistentVolumeClaim, Pod, PodDisruptionBudget, ReplicaSet, ReplicationController,
+        ResourceClaim, ResourceSlice, Service, StatefulSet, StorageClass, workload::PodTemplate,
     },
 };
 use karpenter_cloud::Cloud as _;
@@ -125,9 +126,9 @@ impl World {
 /// When a file cannot be read or is not made of objects; a manifest that is merely invalid ends up in
 /// [`World::refused`].
 pub(crate) fn build(arguments: &Arguments, options: &Scheduling) -> anyhow::Result<World> {
-    let settings = options.controller()?;
+    let options = options.controller()?;
     let types = arguments.catalogue.read()?;
-    build_from(&arguments.files, types, arguments.now, &settings)
+    build_from(&arguments.files, types, arguments.now, &options)
 }
 
 /// The same for a catalogue that was read already.
@@ -135,7 +136,7 @@ pub(crate) fn build_from(
     files: &[String],
     types: Vec<InstanceType>,
     now: Option<Timestamp>,
-    settings: &ctx::Options,
+    options: &ctx::Options,
 ) -> anyhow::Result<World> {
     let documents = input::read(files)?;
     let now = now.unwrap_or_else(Timestamp::now);
@@ -145,7 +146,7 @@ pub(crate) fn build_from(
     runtime.block_on(async {
         let mut gate = Gate::new(now).await?;
         let admitted = admit(documents, &mut gate, now).await;
-        Ok(freeze(admitted, types, &gate, now, settings))
+        Ok(freeze(admitted, types, &gate, now, options))
     })
 }
 
@@ -283,7 +284,7 @@ fn freeze(
     types: Vec<InstanceType>,
     gate: &Gate,
     now: Timestamp,
-    settings: &ctx::Options,
+    options: &ctx::Options,
 ) -> World {
     let feed = CatalogFeed {
         generation: 1,
@@ -295,8 +296,11 @@ fn freeze(
         seed: 0,
     });
     let mirror = Mirror::new(kwok.well_known());
-    mirror.set_gates(&settings.gates);
-    mirror.set_default_constraints(Arc::clone(&settings.default_constraints));
+    mirror.set_gates(&options.gates);
+    mirror.set_default_constraints(Arc::clone(&options.default_constraints));
+    if !options.ignore_dra_requests {
+        mirror.honor_devices();
+    }
     let mut refused = std::mem::take(&mut admitted.refused);
     let classes: Vec<String> = names(&admitted, "karpenter.kwok.sh/v1alpha1", "KWOKNodeClass");
     let mut take = |api_version: &str, kind: &str| -> Vec<(String, Value)> {
@@ -348,12 +352,22 @@ fn freeze(
     );
     apply::<PodTemplate>(&mirror, take("v1", "PodTemplate"), &mut refused);
     apply::<Deployment>(&mirror, take("apps/v1", "Deployment"), &mut refused);
+    let mut pods = take("v1", "Pod");
+    if !options.ignore_dra_requests {
+        let group = "resource.k8s.io/v1";
+        apply::<DeviceClass>(&mirror, take(group, "DeviceClass"), &mut refused);
+        apply::<ResourceSlice>(&mirror, take(group, "ResourceSlice"), &mut refused);
+        apply::<ResourceClaim>(&mirror, take(group, "ResourceClaim"), &mut refused);
+        let templates = take(group, "ResourceClaimTemplate");
+        let made = devices::from_templates(&mut pods, &templates);
+        apply::<ResourceClaim>(&mirror, made, &mut refused);
+    }
     apply::<Service>(&mirror, take("v1", "Service"), &mut refused);
     apply::<ReplicationController>(&mirror, take("v1", "ReplicationController"), &mut refused);
     apply::<ReplicaSet>(&mirror, take("apps/v1", "ReplicaSet"), &mut refused);
     apply::<StatefulSet>(&mirror, take("apps/v1", "StatefulSet"), &mut refused);
-    apply::<Pod>(&mirror, take("v1", "Pod"), &mut refused);
-    complain_of_extras(&mirror, &settings.gates, now);
+    apply::<Pod>(&mirror, pods, &mut refused);
+    complain_of_extras(&mirror, &options.gates, now);
     World {
         snapshot: mirror.snapshot(now),
         refused,

@@ -14,7 +14,7 @@ use tower::Service as _;
 use super::{
     Admitted, admit as admit_all,
     admit::Gate,
-    freeze,
+    ctx, freeze,
     kinds::{KINDS, Kind},
 };
 use crate::input::{self, Document};
@@ -258,7 +258,7 @@ async fn ten_thousand_mutated_manifests_bring_nothing_down_and_are_judged_alike(
                 types.clone(),
                 &gate,
                 now,
-                &karpenter_control::ctx::Options::default(),
+                &ctx::Options::default(),
             );
             let options = karpenter_plan::Options::default();
             let (plan, report) = karpenter_plan::schedule(&world.snapshot, &options);

@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use karpenter_api::{
     NodeClaim, NodePool, labels,
     objects::{
-        CSINode, DaemonSet, LabelSelector, Namespace, Node, PersistentVolume,
+        CSINode, DaemonSet, DeviceClass, LabelSelector, Namespace, Node, PersistentVolume,
         PersistentVolumeClaim, Pod, PodDisruptionBudget, ReplicaSet, ReplicationController,
-        Service, StatefulSet, StorageClass,
+        ResourceClaim, ResourceSlice, Service, StatefulSet, StorageClass,
     },
 };
 use karpenter_plan::{
@@ -23,6 +23,7 @@ use karpenter_plan::{
     Problem, Snapshot,
     buffer::Buffer,
     default_spread::{ControllerKind, ControllerSelector, DefaultSpreads, ServiceSelector},
+    device::{self, DeviceParts},
     node, overlay,
     pod::PodKey,
     topology,
@@ -78,6 +79,9 @@ pub(crate) struct Cache {
     volumes: BTreeMap<Key, Lowered<Arc<PersistentVolume>, Volume>>,
     storage_classes: BTreeMap<Key, Lowered<Arc<StorageClass>, VolumeClass>>,
     csi_nodes: BTreeMap<Key, Lowered<Arc<CSINode>, AttachLimits>>,
+    resource_slices: BTreeMap<Key, Lowered<Arc<ResourceSlice>, device::Slice>>,
+    resource_claims: BTreeMap<Key, Lowered<Arc<ResourceClaim>, device::Claim>>,
+    device_classes: BTreeMap<Key, Lowered<Arc<DeviceClass>, device::Class>>,
     services: BTreeMap<Key, Lowered<Arc<Service>, ServiceSelector>>,
     replication_controllers: BTreeMap<Key, Lowered<Arc<ReplicationController>, ControllerSelector>>,
     replica_sets: BTreeMap<Key, Lowered<Arc<ReplicaSet>, ControllerSelector>>,
@@ -170,6 +174,10 @@ impl State {
             volumes,
             storage_classes,
             csi_nodes,
+            resource_slices,
+            resource_claims,
+            device_classes,
+            honors_devices,
             services,
             replication_controllers,
             replica_sets,
@@ -254,6 +262,29 @@ impl State {
                 &mut problems,
             ),
         };
+        let devices = honors_devices.then(|| DeviceParts {
+            slices: lower_all(
+                &mut cache.resource_slices,
+                keyed(resource_slices),
+                Arc::ptr_eq,
+                |slice| Ok(lowering.resource_slice(slice)),
+                &mut problems,
+            ),
+            claims: lower_all(
+                &mut cache.resource_claims,
+                keyed(resource_claims),
+                Arc::ptr_eq,
+                |claim| Ok(lowering.resource_claim(claim)),
+                &mut problems,
+            ),
+            classes: lower_all(
+                &mut cache.device_classes,
+                keyed(device_classes),
+                Arc::ptr_eq,
+                |class| Ok(lowering.device_class(class)),
+                &mut problems,
+            ),
+        });
         let mut default_spreads = DefaultSpreads {
             spreads: lowering.default_spreads(default_constraints),
             services: lower_all(
@@ -351,6 +382,7 @@ impl State {
             namespaces,
             default_spreads,
             volumes,
+            devices,
             set_aside: problems,
         };
         let mut snapshot = Snapshot::freeze(now, parts);

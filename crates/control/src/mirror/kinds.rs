@@ -8,9 +8,10 @@ use std::{fmt::Debug, sync::Arc};
 use karpenter_api::{
     CapacityBuffer, Condition, NodeClaim, NodeOverlay, NodePool,
     objects::{
-        CSINode, DaemonSet, Deployment, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
-        Pod, PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet,
-        StorageClass, pod::PodCondition, workload::PodTemplate,
+        CSINode, DaemonSet, Deployment, DeviceClass, Namespace, Node, PersistentVolume,
+        PersistentVolumeClaim, Pod, PodDisruptionBudget, ReplicaSet, ReplicationController,
+        ResourceClaim, ResourceSlice, Service, StatefulSet, StorageClass, pod::PodCondition,
+        workload::PodTemplate,
     },
 };
 use karpenter_plan::{self as plan, pod::Owner};
@@ -189,6 +190,9 @@ kept_whole!(NodeOverlay { spec, status }, overlays, |_, _| {});
 kept_whole!(CapacityBuffer { spec, status }, buffers, |_, _| {});
 kept_whole!(PodTemplate { template }, pod_templates, |_, _| {});
 kept_whole!(Deployment { spec }, deployments, |_, _| {});
+kept_whole!(ResourceSlice { spec }, resource_slices, |_, _| {});
+kept_whole!(ResourceClaim { spec, status }, resource_claims, |_, _| {});
+kept_whole!(DeviceClass { spec }, device_classes, |_, _| {});
 written!(NodePool, cluster);
 written!(NodeClaim, cluster);
 written!(Node, cluster);
@@ -204,6 +208,9 @@ written!(NodeOverlay, cluster);
 written!(CapacityBuffer, namespaced);
 written!(PodTemplate, namespaced);
 written!(Deployment, namespaced);
+written!(ResourceSlice, cluster);
+written!(ResourceClaim, namespaced);
+written!(DeviceClass, cluster);
 written!(Service, namespaced);
 written!(ReplicationController, namespaced);
 written!(ReplicaSet, namespaced);

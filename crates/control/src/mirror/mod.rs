@@ -76,6 +76,11 @@ impl Mirror {
         self.write().default_constraints = constraints;
     }
 
+    /// Looks at dynamic resources, which are read from then on.
+    pub fn honor_devices(&self) {
+        self.write().honors_devices = true;
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -362,6 +367,9 @@ impl Mirror {
         state.volumes.expect_list();
         state.storage_classes.expect_list();
         state.csi_nodes.expect_list();
+        state.resource_slices.expect_list();
+        state.resource_claims.expect_list();
+        state.device_classes.expect_list();
         state.services.expect_list();
         state.replication_controllers.expect_list();
         state.replica_sets.expect_list();
@@ -387,6 +395,10 @@ impl Mirror {
             && state.volumes.is_listed()
             && state.storage_classes.is_listed()
             && state.csi_nodes.is_listed()
+            && (!state.honors_devices
+                || (state.resource_slices.is_listed()
+                    && state.resource_claims.is_listed()
+                    && state.device_classes.is_listed()))
             && (state.default_constraints.is_empty()
                 || (state.services.is_listed() && state.replication_controllers.is_listed()))
             && (!state.reads_workloads()

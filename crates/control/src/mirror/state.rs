@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use karpenter_api::{
     CapacityBuffer, NodeClaim, NodeOverlay, NodePool,
     objects::{
-        CSINode, DaemonSet, Deployment, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
-        Pod, PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet,
-        StorageClass, pod::TopologySpreadConstraint, workload::PodTemplate,
+        CSINode, DaemonSet, Deployment, DeviceClass, Namespace, Node, PersistentVolume,
+        PersistentVolumeClaim, Pod, PodDisruptionBudget, ReplicaSet, ReplicationController,
+        ResourceClaim, ResourceSlice, Service, StatefulSet, StorageClass,
+        pod::TopologySpreadConstraint, workload::PodTemplate,
     },
 };
 use karpenter_plan::{CatalogFeed, Lowering};
@@ -64,6 +65,9 @@ pub struct AllSubscribers {
     pub(super) volumes: Subscribers<Arc<PersistentVolume>>,
     pub(super) storage_classes: Subscribers<Arc<StorageClass>>,
     pub(super) csi_nodes: Subscribers<Arc<CSINode>>,
+    pub(super) resource_slices: Subscribers<Arc<ResourceSlice>>,
+    pub(super) resource_claims: Subscribers<Arc<ResourceClaim>>,
+    pub(super) device_classes: Subscribers<Arc<DeviceClass>>,
     pub(super) services: Subscribers<Arc<Service>>,
     pub(super) replication_controllers: Subscribers<Arc<ReplicationController>>,
     pub(super) replica_sets: Subscribers<Arc<ReplicaSet>>,
@@ -89,6 +93,11 @@ pub struct State {
     pub(super) volumes: Objects<Arc<PersistentVolume>>,
     pub(super) storage_classes: Objects<Arc<StorageClass>>,
     pub(super) csi_nodes: Objects<Arc<CSINode>>,
+    pub(super) resource_slices: Objects<Arc<ResourceSlice>>,
+    pub(super) resource_claims: Objects<Arc<ResourceClaim>>,
+    pub(super) device_classes: Objects<Arc<DeviceClass>>,
+    /// Dynamic resources are looked at; otherwise nobody reads them.
+    pub(super) honors_devices: bool,
     pub(super) services: Objects<Arc<Service>>,
     pub(super) replication_controllers: Objects<Arc<ReplicationController>>,
     pub(super) replica_sets: Objects<Arc<ReplicaSet>>,

@@ -21,7 +21,7 @@ use tracing::{error, info};
 
 use super::{
     draft::Conditioned,
-    finalize,
+    drivers, finalize,
     launch::{self, Answers, Memory, Verdict},
     liveness::Limits,
     registration::{self, Conclusion},
@@ -87,6 +87,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>, outcomes: &Arc<Outcomes>) -> Vec<Task> {
                 }
             });
     }
+    drivers::subscribe(ctx, queue.clone());
     let ctx = Arc::clone(ctx);
     vec![Box::pin(async move {
         listed(&ctx).await;
@@ -134,6 +135,7 @@ impl Lifecycle {
             nodes,
             memory,
             limits: self.limits,
+            published: drivers::published_for(&self.ctx, &claim),
         };
         let step = step::next_step(&claim, &facts, now);
         let done = match step {

@@ -8,6 +8,7 @@
 
 mod consolidatable;
 pub(crate) mod draft;
+mod drivers;
 mod expiration;
 mod finalize;
 mod initialization;

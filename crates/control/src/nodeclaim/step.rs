@@ -12,12 +12,13 @@ use karpenter_api::{
     conditions::{INITIALIZED, LAUNCHED, REGISTERED},
     labels::TERMINATION_FINALIZER,
     nodeclaim::NodeClaim,
-    objects::Node,
+    objects::{Node, ResourceSlice},
 };
 use karpenter_cloud::Launched;
 
 use super::{
     draft::Draft,
+    drivers,
     initialization::{self, NODE_NOT_FOUND},
     launch::{self, Memory},
     liveness::{self, Limits},
@@ -32,6 +33,8 @@ pub(crate) struct Facts {
     pub(crate) memory: Option<Memory>,
     /// How patient we are.
     pub(crate) limits: Limits,
+    /// What drivers of devices have published, for a claim that counts on some.
+    pub(crate) published: Option<Vec<Arc<ResourceSlice>>>,
 }
 
 /// What a claim needs.
@@ -85,7 +88,7 @@ pub(crate) fn next_step(claim: &NodeClaim, facts: &Facts, now: Timestamp) -> Ste
             _ => return Step::Launch,
         }
     }
-    if let Some(step) = consider(&mut draft, &facts.nodes) {
+    if let Some(step) = consider(&mut draft, facts) {
         return step;
     }
     let wanted = draft.finish();
@@ -97,7 +100,8 @@ pub(crate) fn next_step(claim: &NodeClaim, facts: &Facts, now: Timestamp) -> Ste
 }
 
 /// Brings the draft's conditions in line with the nodes there are, or names the step that does.
-fn consider(draft: &mut Draft<NodeClaim>, nodes: &[Arc<Node>]) -> Option<Step> {
+fn consider(draft: &mut Draft<NodeClaim>, facts: &Facts) -> Option<Step> {
+    let nodes = &*facts.nodes;
     draft.confirm(LAUNCHED);
     if draft.is_unknown(REGISTERED) {
         match nodes {
@@ -114,10 +118,9 @@ fn consider(draft: &mut Draft<NodeClaim>, nodes: &[Arc<Node>]) -> Option<Step> {
     }
     if draft.is_true(REGISTERED) && !draft.is_true(INITIALIZED) {
         let only = if let [node] = nodes { Some(node) } else { None };
-        match (
-            initialization::obstacle(&draft.object, only.map(|node| &**node)),
-            only,
-        ) {
+        let obstacle = initialization::obstacle(&draft.object, only.map(|node| &**node));
+        let missing = || drivers::obstacle(&draft.object, only?, facts.published.as_ref()?);
+        match (obstacle.or_else(missing), only) {
             (Some(obstacle), _) => {
                 draft.set_unknown(INITIALIZED, obstacle.reason, &obstacle.message);
             }

@@ -8,10 +8,11 @@ use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 use core::ops::Range;
 
 use fixedbitset::FixedBitSet;
-use karpenter_api::ResourceList;
+use karpenter_api::{ResourceList, objects::device};
 
 use crate::{
     catalog::mask::{KeyMasks, Ladder},
+    device::TypeDevices,
     price::Price,
     requirement::{Requirements, Undefined},
     resources::{ResourceId, Resources},
@@ -50,6 +51,28 @@ pub struct Offering {
     pub overhead_override: ResourceList,
 }
 
+/// What a driver on a machine of an instance type will publish: devices, or counters that they share.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResourceSliceTemplate {
+    /// The driver.
+    pub driver: String,
+    /// The pool.
+    pub pool: String,
+    /// Devices; none in a template with counters.
+    pub devices: Vec<device::Device>,
+    /// Counters.
+    pub shared_counters: Vec<device::CounterSet>,
+}
+
+/// Devices of a machine that will share the value of an attribute, which is known only at run time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttributeBinding {
+    /// The attribute, with its domain.
+    pub attribute: String,
+    /// The devices, each by driver, pool and name; at least two.
+    pub devices: Vec<(String, String, String)>,
+}
+
 /// A kind of machine.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceType {
@@ -64,6 +87,10 @@ pub struct InstanceType {
     pub overhead: Overhead,
     /// How it can be bought.
     pub offerings: Vec<Offering>,
+    /// What drivers on it will publish.
+    pub resource_slices: Vec<ResourceSliceTemplate>,
+    /// Attributes that devices of it will share.
+    pub attribute_bindings: Vec<AttributeBinding>,
 }
 
 /// All instance types a pool may use, as the provider states them.
@@ -92,6 +119,8 @@ pub struct CatalogType {
     pub price_overlaid: bool,
     /// A NodeOverlay has changed what the machine has.
     pub capacity_overlaid: bool,
+    /// What drivers on it will publish.
+    pub devices: Arc<TypeDevices>,
 }
 
 impl CatalogType {
@@ -146,6 +175,7 @@ pub struct Catalog {
     reserved: Vec<OfferingId>,
     sound: FixedBitSet,
     ladders: BTreeMap<ResourceId, Ladder>,
+    device_groups: Vec<(Arc<TypeDevices>, FixedBitSet)>,
 }
 
 /// A type with one amount of allocatable resources.
@@ -235,6 +265,18 @@ impl Catalog {
             self.sound.set(at, !slot.allocatable.has_negative());
         }
         self.ladders = Ladder::of(self.slots.iter().map(|slot| &slot.allocatable));
+        for (at, slot) in self.slots.iter().enumerate() {
+            let devices = &self.types[slot.instance_type].devices;
+            let same = |(own, _): &(Arc<TypeDevices>, FixedBitSet)| {
+                Arc::ptr_eq(own, devices) || own == devices
+            };
+            let group = self.device_groups.iter().position(same).unwrap_or_else(|| {
+                let slots = FixedBitSet::with_capacity(self.slots.len());
+                self.device_groups.push((devices.clone(), slots));
+                self.device_groups.len() - 1
+            });
+            self.device_groups[group].1.insert(at);
+        }
     }
 
     /// The type of that name.
@@ -413,6 +455,11 @@ impl Catalog {
             .collect();
         types.dedup();
         types
+    }
+
+    /// The slots divided by the devices that drivers on their types will publish.
+    pub(crate) fn device_groups(&self) -> &[(Arc<TypeDevices>, Slots)] {
+        &self.device_groups
     }
 
     /// The slots of a type, whatever the offering.

@@ -100,6 +100,7 @@ fn feed() -> impl Strategy<Value = CatalogFeed> {
                         ..Overhead::default()
                     },
                     offerings,
+                    ..InstanceType::default()
                 },
             )
             .collect(),

@@ -109,7 +109,7 @@ pub(super) fn violations(view: &View<'_>, plan: &Plan, report: &Report) -> Vec<V
 }
 
 fn is_placed_wrongly(snapshot: &Snapshot, plan: &Plan, id: PodId, pod: &Pod) -> bool {
-    let must_not = pod.shape.unsupported.is_some()
+    let must_not = (pod.shape.claims_devices && snapshot.devices.is_none())
         || pod.shape.ignored.is_some()
         || (pod.is_provisionable() && snapshot.volumes.fault(pod).is_some());
     must_not && placed(plan).any(|placed| placed == id)

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::daemon::Daemon;
 use crate::node::Node;
-use crate::pod::{HostPort, Unsupported};
+use crate::pod::HostPort;
 use crate::pool::Pool;
 use crate::resources::Resources;
 use crate::snapshot::Snapshot;
@@ -45,7 +45,7 @@ pub(super) fn on_new(snapshot: &Snapshot, pool: &Pool, known: &Terms, kind: &Ter
             .alternatives
             .iter()
             .map(|terms| Terms::of(terms, &snapshot.vocabulary));
-        shape.unsupported != Some(Unsupported::ResourceClaim)
+        !(shape.claims_devices && snapshot.devices.is_none())
             && is_tolerant
             && alternatives.any(|wanted| known.may_satisfy(&wanted) && kind.intersect(&wanted))
     }))
@@ -64,7 +64,7 @@ pub(crate) fn on_existing(snapshot: &Snapshot, node: &Node, present: &Resources)
             .alternatives
             .first()
             .map(|terms| Terms::of(terms, &snapshot.vocabulary));
-        shape.unsupported != Some(Unsupported::ResourceClaim)
+        !(shape.claims_devices && snapshot.devices.is_none())
             && is_tolerant
             && wanted.is_none_or(|wanted| wanted.are_met_by(&node.labels, host_name(node)))
     }))

@@ -7,9 +7,9 @@
 //!
 //! It judges what is *wrong*, not what is *worse*: a plan that wastes money passes, one that breaks a
 //! promise does not. `accounts` sees that every pod is spoken for once, `existing` and `claims`
-//! that each place really takes its pods, `limits` that pools keep within their bounds, `reservations` that nothing is
-//! promised twice, `neighbors`
-//! that rules between pods hold in the end, `volumes` that pods are where their volumes can be. `terms`
+//! that each place really takes its pods, `limits` that pools keep within their bounds, `reservations`
+//! that nothing is promised twice, `neighbors` that rules between pods hold in the end, `volumes` that
+//! pods are where their volumes can be, `devices` that pods get the devices that they claim. `terms`
 //! and `daemons` are the judge's own reading of labels and DaemonSets.
 
 use alloc::vec::Vec;
@@ -20,6 +20,7 @@ use crate::snapshot::{NodeMask, Snapshot, View};
 mod accounts;
 mod claims;
 mod daemons;
+mod devices;
 mod existing;
 mod limits;
 mod neighbors;
@@ -61,6 +62,7 @@ pub fn check_view(view: &View<'_>, plan: &Plan, report: &Report) -> Result<(), V
         violations.extend(reservations::violations(view.base, plan));
         violations.extend(neighbors::violations(view, plan));
         violations.extend(volumes::violations(view, plan));
+        violations.extend(devices::violations(view, plan, report));
     }
     if violations.is_empty() {
         Ok(())

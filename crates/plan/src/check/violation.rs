@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use core::fmt;
 
+use crate::device::DeviceName;
 use crate::resources::ResourceId;
 use crate::vocabulary::{KeyId, NodeId, PodId, PoolId, TypeId, ValueId};
 
@@ -39,6 +40,15 @@ pub enum Violation {
     VolumeElsewhere(PodId),
     /// A node attaches more volumes than it can.
     NodeVolumes(NodeId),
+    /// A pod is where its claims of devices are not satisfied.
+    DevicesUnmet(PodId),
+    /// Devices that do not exist, cannot be used there, or are not what the ResourceClaim of that name asks
+    /// for.
+    DevicesWrong(Arc<str>),
+    /// More of a device is given away than there is.
+    DeviceTwice(DeviceName),
+    /// More is drawn from the counter of that name than there is.
+    CounterOverdrawn(Arc<str>),
     /// Two pods share a domain that the first does not want to share.
     TooNear(PodId, PodId, KeyId),
     /// A pod is in a domain without any pod that it must be near.
@@ -105,6 +115,12 @@ impl fmt::Display for Violation {
             Self::NodeCapacity(node, resource) => write!(f, "{node:?} has too little {resource:?}"),
             Self::VolumeElsewhere(pod) => write!(f, "{pod:?} is where its volumes cannot be"),
             Self::NodeVolumes(node) => write!(f, "{node:?} attaches more volumes than it can"),
+            Self::DevicesUnmet(pod) => write!(f, "{pod:?} is where it does not get its devices"),
+            Self::DevicesWrong(claim) => write!(f, "resourceclaim {claim} gets the wrong devices"),
+            Self::DeviceTwice(device) => write!(f, "more of {device} is given away than there is"),
+            Self::CounterOverdrawn(counter) => {
+                write!(f, "more is drawn from {counter} than it has")
+            }
             Self::TooNear(pod, other, key) => {
                 write!(
                     f,

@@ -72,7 +72,11 @@ pub(super) fn cause(
         return "there is no nodepool".into();
     };
     let pod = &*snapshot.pods[id];
-    if let Refusal::Unsupported(_) | Refusal::Contradiction(_) | Refusal::Volumes(_) = refusal {
+    if let Refusal::DevicesIgnored
+    | Refusal::DeviceClaimMissing(_)
+    | Refusal::Contradiction(_)
+    | Refusal::Volumes(_) = refusal
+    {
         return refusal.message_with(snapshot, id, options);
     }
     let of = |view: &PoolView<'_>| {
@@ -105,9 +109,13 @@ pub(super) fn beside_constraints(
     match said(refusal, view.id) {
         Some(TemplateRefusal::Topology(rule)) => of_rule(snapshot, rule),
         Some(TemplateRefusal::Volumes) => "its nodes cannot be where the pod's volumes are".into(),
-        Some(other @ (TemplateRefusal::MinValues | TemplateRefusal::Reserved)) => {
-            other.message(snapshot, pod, view.id, options)
-        }
+        Some(
+            other @ (TemplateRefusal::MinValues
+            | TemplateRefusal::Reserved
+            | TemplateRefusal::Devices(_)
+            | TemplateRefusal::DeviceRequirements(_)
+            | TemplateRefusal::DeviceTypes),
+        ) => other.message(snapshot, pod, view.id, options),
         Some(
             TemplateRefusal::Taints
             | TemplateRefusal::Requirements
@@ -127,7 +135,8 @@ fn said(refusal: &Refusal, pool: PoolId) -> Option<&TemplateRefusal> {
             .find(|(asked, _)| *asked == pool)
             .map(|(_, refusal)| refusal),
         Refusal::NoPools
-        | Refusal::Unsupported(_)
+        | Refusal::DevicesIgnored
+        | Refusal::DeviceClaimMissing(_)
         | Refusal::Contradiction(_)
         | Refusal::Volumes(_)
         | Refusal::NoTypes

@@ -158,7 +158,7 @@ pub fn explain_pod_with(snapshot: &Snapshot, id: PodId, options: &Options) -> Po
     pools.sort_by_key(PoolView::rank);
     let is_looking = matches!(verdict, Verdict::Unschedulable);
     let mut would_help = Vec::new();
-    if is_looking && pod.shape.unsupported.is_none() && !report.no_pools {
+    if is_looking && !(pod.shape.claims_devices && snapshot.devices.is_none()) && !report.no_pools {
         would_help.extend(place::changes(snapshot, &plan, id));
         let views = pools
             .iter()

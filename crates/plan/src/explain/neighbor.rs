@@ -1,11 +1,12 @@
-//! Rules between pods: what they say against a pool, and which of them would have to go.
+//! Rules between pods, places of volumes and claims of devices: what they say against a pool, and which of
+//! the rules would have to go.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::pod::Shape;
+use crate::pod::{Pod, Shape};
 use crate::schedule::{Options, Refusal, Report, TemplateRefusal, schedule};
 use crate::snapshot::Snapshot;
 use crate::topology::Topology;
@@ -25,7 +26,12 @@ pub(super) fn refusal(report: &Report, pod: PodId, pool: PoolId) -> Option<&Temp
     let (_, refusal) = refusals.iter().find(|(id, _)| *id == pool)?;
     let is_ours = matches!(
         refusal,
-        TemplateRefusal::Topology(_) | TemplateRefusal::MinValues | TemplateRefusal::Reserved
+        TemplateRefusal::Topology(_)
+            | TemplateRefusal::MinValues
+            | TemplateRefusal::Reserved
+            | TemplateRefusal::Devices(_)
+            | TemplateRefusal::DeviceRequirements(_)
+            | TemplateRefusal::DeviceTypes
     );
     is_ours.then_some(refusal)
 }
@@ -40,10 +46,16 @@ pub(super) fn add(
     options: &Options,
 ) {
     explanation.message = refusal.message(snapshot, &snapshot.pods[pod], pool, options);
-    let TemplateRefusal::Topology(rule) = refusal else {
-        return;
+    let (constraint, asked) = match refusal {
+        TemplateRefusal::Topology(rule) => {
+            let key = snapshot.vocabulary.key_name(rule.key);
+            (format!("topology {key}"), rule.rule.name().into())
+        }
+        TemplateRefusal::Devices(_)
+        | TemplateRefusal::DeviceRequirements(_)
+        | TemplateRefusal::DeviceTypes => (String::from("devices"), claims_of(&snapshot.pods[pod])),
+        _ => return,
     };
-    let key = snapshot.vocabulary.key_name(rule.key);
     let of = explanation
         .constraints
         .iter()
@@ -51,12 +63,19 @@ pub(super) fn add(
         .max()
         .unwrap_or(0);
     explanation.constraints.push(ConstraintVerdict {
-        constraint: format!("topology {key}"),
-        asked: rule.rule.name().into(),
+        constraint,
+        asked,
         passing: 0,
         of,
         nearest: None,
     });
+}
+
+/// The claims of devices of a pod, by name.
+fn claims_of(pod: &Pod) -> String {
+    let named = |name: &Arc<str>| format!("resourceclaim {}/{name}", pod.namespace);
+    let claims: Vec<String> = pod.device_claims.iter().map(named).collect();
+    claims.join(", ")
 }
 
 /// Rules without any one of which the pod would have a place, each tried in a round of its own.

@@ -147,7 +147,8 @@ impl PoolView<'_> {
     /// Some type meets every constraint.
     pub(super) fn takes(&self, pod: &Pod) -> bool {
         let fits = |stock: &Stock<'_>| !self.fitting(stock, pod, &|_| true).is_empty();
-        pod.shape.unsupported.is_none() && self.stock.as_ref().is_ok_and(fits)
+        !(pod.shape.claims_devices && self.snapshot.devices.is_none())
+            && self.stock.as_ref().is_ok_and(fits)
     }
 
     pub(super) fn explanation(&self, pod: &Pod) -> PoolExplanation {
@@ -184,8 +185,8 @@ impl PoolView<'_> {
 
     /// What no type satisfies, or how many types satisfy everything.
     fn message(&self, stock: &Stock<'_>, pod: &Pod, blockers: &Blockers<'_>) -> String {
-        if let Some(unsupported) = pod.shape.unsupported {
-            return format!("{} are not supported yet", unsupported.describe());
+        if pod.shape.claims_devices && self.snapshot.devices.is_none() {
+            return "resource claims are not looked at".into();
         }
         match blockers {
             Blockers::None => {

@@ -52,6 +52,7 @@ impl Lowering {
             price_overlaid: false,
             capacity_overlaid: false,
             offerings: 0..0,
+            devices: self.type_devices(instance_type)?,
         };
         let offerings = instance_type
             .offerings

@@ -17,6 +17,7 @@ use karpenter_api::{NodeClaim, objects};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
+    device::{SelectorResult, TypeDevices},
     labels::Labels,
     pod::{PodKey, Shape},
     taint::Taint,
@@ -24,6 +25,7 @@ use crate::{
 };
 
 mod catalog;
+mod device;
 mod node;
 mod pod;
 mod pool;
@@ -122,6 +124,9 @@ pub struct Lowering {
     sweep_shapes_at: usize,
     subjects: FxHashMap<(Arc<str>, Labels), SubjectId>,
     next_subject: u32,
+    selectors: FxHashMap<Arc<str>, SelectorResult>,
+    sweep_selectors_at: usize,
+    no_devices: Arc<TypeDevices>,
     sweep_subjects_at: usize,
 }
 
@@ -188,6 +193,7 @@ impl Lowering {
             unsupported_topology_keys: well_known.unsupported_topology_keys.clone(),
             sweep_shapes_at: SMALL,
             sweep_subjects_at: SMALL,
+            sweep_selectors_at: SMALL,
             ..Self::default()
         }
     }

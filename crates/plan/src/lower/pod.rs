@@ -22,7 +22,7 @@ use karpenter_api::{
 use super::{Lowering, created, deletion, name_of, requirement::Entry, topology::PodLabels};
 use crate::{
     default_spread::ControllerKind,
-    pod::{DoNotDisrupt, HostPort, Ignored, Owner, Phase, Pod, Shape, Unsupported},
+    pod::{DoNotDisrupt, HostPort, Ignored, Owner, Phase, Pod, Shape},
     requirement::{Operator, Requirement, Requirements},
     resources::{ResourceId, Resources},
     taint::{Taint, Toleration, TolerationOperator},
@@ -93,6 +93,7 @@ impl Lowering {
             controller: self.controller(meta),
             buffer: None,
             volumes: self.volumes(name_of(meta), spec),
+            device_claims: device_claims(spec, status),
             shape_id,
             shape,
         }
@@ -195,7 +196,7 @@ impl Lowering {
             tolerations,
             ports: self.ports(&spec.containers),
             contradiction,
-            unsupported: unsupported(spec),
+            claims_devices: claims_devices(spec),
             ignored,
         }
     }
@@ -404,6 +405,28 @@ enum Fault {
     Contradiction(KeyId),
 }
 
+/// Claims by name. One that is made from a template has its name in the status, once it is made; if none
+/// is needed, the status says so with an entry without a name (section 9.2).
+fn device_claims(spec: &objects::PodSpec, status: &objects::PodStatus) -> Box<[Arc<str>]> {
+    let made = |name: &str| {
+        let mut statuses = status.resource_claim_statuses.iter();
+        statuses
+            .find(|made| made.name == name)?
+            .resource_claim_name
+            .as_deref()
+    };
+    spec.resource_claims
+        .iter()
+        .filter_map(|claim| {
+            claim
+                .resource_claim_name
+                .as_deref()
+                .or_else(|| made(&claim.name))
+        })
+        .map(Arc::from)
+        .collect()
+}
+
 fn resize_is_infeasible(conditions: &[PodCondition]) -> bool {
     conditions.iter().any(|condition| {
         condition.type_ == "PodResizePending" && condition.reason.as_deref() == Some("Infeasible")
@@ -453,6 +476,11 @@ fn do_not_disrupt(annotation: Option<&String>) -> DoNotDisrupt {
     }
 }
 
-fn unsupported(spec: &objects::PodSpec) -> Option<Unsupported> {
-    (!spec.resource_claims.is_empty()).then_some(Unsupported::ResourceClaim)
+fn claims_devices(spec: &objects::PodSpec) -> bool {
+    let mut containers = spec.containers.iter().chain(&spec.init_containers);
+    !spec.resource_claims.is_empty()
+        || containers.any(|container| {
+            let resources = container.resources.as_ref();
+            resources.is_some_and(|resources| !resources.claims.is_empty())
+        })
 }

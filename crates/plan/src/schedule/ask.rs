@@ -1,11 +1,13 @@
 //! One pod in one step of its ladder, looking for a place.
 
 use alloc::{rc::Rc, vec::Vec};
+use core::cell::RefCell;
 
 use rustc_hash::FxHashMap;
 
 use super::{
     class::ClassId,
+    devices::Allocator,
     set::{Sets, WishId},
     topology::ProfileId,
 };
@@ -27,6 +29,8 @@ pub(super) struct Ask<'p> {
     pub(super) class: ClassId,
     /// What it must mind of other pods.
     pub(super) profile: ProfileId,
+    /// Where devices come from, for a pod that claims some.
+    pub(super) devices: Option<Rc<RefCell<Allocator<'p>>>>,
 }
 
 /// Where the volumes of a pod can be: alternatives, or nothing to mind.

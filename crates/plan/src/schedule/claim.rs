@@ -1,7 +1,7 @@
 //! A claim to be created, and the object that says so.
 
 use alloc::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
     string::{String, ToString},
     sync::Arc,
@@ -16,7 +16,7 @@ use karpenter_api::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    MinValuesPolicy, Options,
+    DeviceAllocation, MinValuesPolicy, Options,
     open::OpenClaim,
     set::{SetId, Sets},
     template::Templates,
@@ -56,6 +56,8 @@ pub struct NewClaim {
     pub min_values_relaxed: bool,
     /// Chooses the values of custom labels.
     pub seed: u64,
+    /// Devices for ResourceClaims of the pods, by name.
+    pub devices: Vec<DeviceAllocation>,
 }
 
 /// The types of a catalogue in order of price for one requirement set, with the cheapest offering of each.
@@ -150,6 +152,7 @@ pub(super) fn finish(
         price,
         min_values_relaxed: claim.min_values_relaxed,
         seed: mixed(options.seed ^ mixed(index as u64)),
+        devices: Vec::new(),
     })
 }
 
@@ -178,6 +181,18 @@ pub fn node_claim(snapshot: &Snapshot, claim: &NewClaim) -> NodeClaim {
         claim.min_values_relaxed.to_string(),
     );
     annotations.extend(overlaid(snapshot, claim));
+    let drivers: BTreeSet<&Arc<str>> = claim
+        .devices
+        .iter()
+        .flat_map(DeviceAllocation::drivers)
+        .collect();
+    if !drivers.is_empty() {
+        let drivers: Vec<&str> = drivers.into_iter().map(|driver| &**driver).collect();
+        annotations.insert(
+            karpenter_api::labels::annotations::REQUESTED_DRA_DRIVERS.to_string(),
+            drivers.join(","),
+        );
+    }
     object.spec.resources = Some(ApiResources {
         requests: Some(to_resource_list(&claim.requests, vocabulary)),
     });

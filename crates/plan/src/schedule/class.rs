@@ -1,14 +1,14 @@
 //! Pods that cannot be told apart but for rules between pods: one wish, one size, the same host ports,
-//! volumes in the same places.
+//! volumes in the same places, the same claims of devices.
 //! What refused one of them for another reason than those rules refuses all.
 //!
 //! Within a round nodes only fill up and open claims only narrow and fill up, so "does not fit" and
 //! "contradicts" hold for good. The one refusal that may be lifted is "label has no known values": an open
 //! claim comes to define a key when a pod that merely excludes values joins it. `OpenClaims` forgets the
 //! refusals of a claim when that happens. Rules between pods may allow tomorrow what they forbid today,
-//! so what they refuse is never remembered here.
+//! so what they refuse is never remembered here; nor is the want of devices, which may become free.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::ops::{Index, IndexMut};
 
 use fixedbitset::FixedBitSet;
@@ -33,6 +33,9 @@ pub(super) struct Class {
     pub(super) refused_at: FxHashMap<ProfileId, (u32, u64, Refusal)>,
 }
 
+/// Claims of devices: the namespace, and the names.
+type DeviceClaims = (Arc<str>, Box<[Arc<str>]>);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ClassId(usize);
 
@@ -42,7 +45,8 @@ pub(super) struct Classes {
     all: Vec<Class>,
     sizes: FxHashMap<Resources, u32>,
     ports: FxHashMap<Vec<HostPort>, u32>,
-    ids: FxHashMap<(WishId, Volumes, u32, u32), ClassId>,
+    device_claims: FxHashMap<DeviceClaims, u32>,
+    ids: FxHashMap<(WishId, Volumes, [u32; 3]), ClassId>,
 }
 
 impl Classes {
@@ -53,8 +57,14 @@ impl Classes {
         } else {
             number(&mut self.ports, &pod.shape.ports)
         };
+        let device_claims = if pod.device_claims.is_empty() {
+            u32::MAX
+        } else {
+            let key = (pod.namespace.clone(), pod.device_claims.clone());
+            number(&mut self.device_claims, &key)
+        };
         let all = &mut self.all;
-        let key = (wish, volumes.clone(), size, ports);
+        let key = (wish, volumes.clone(), [size, ports, device_claims]);
         *self.ids.entry(key).or_insert_with(|| {
             all.push(Class::default());
             ClassId(all.len() - 1)

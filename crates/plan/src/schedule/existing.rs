@@ -108,6 +108,10 @@ impl<'a> Existing<'a> {
                 continue;
             }
             if pod.requests.fits(&bin.remaining) && !self.ports_conflict(at, pod) {
+                let devices = ask.devices.as_ref();
+                if devices.is_some_and(|own| !own.borrow_mut().node_accepts(pod, bin.node)) {
+                    continue;
+                }
                 let bin = &mut self.bins[at];
                 bin.remaining.subtract_present(&pod.requests);
                 if !pod.shape.ports.is_empty() {

@@ -10,6 +10,7 @@
 //! refusals hold for the rest of the round; `class` says which.
 
 use alloc::{collections::VecDeque, rc::Rc, vec::Vec};
+use core::cell::RefCell;
 
 use rustc_hash::FxHashMap;
 
@@ -17,6 +18,7 @@ use self::{
     ask::{Ask, VolumeWishes},
     claim::PriceOrders,
     class::Classes,
+    devices::{Allocator, Holder},
     existing::Existing,
     open::OpenClaims,
     reserve::Reservations,
@@ -26,6 +28,7 @@ use self::{
 };
 pub use self::{
     claim::{MAX_INSTANCE_TYPES, NewClaim, node_claim},
+    devices::{DeviceAllocation, DeviceRefusal, PickedDevice},
     gather::is_fully_blocked,
     ladder::Step,
     reason::{FilterVerdict, Refusal, SkipReason, TemplateRefusal},
@@ -43,6 +46,7 @@ mod ask;
 mod attach;
 pub(crate) mod claim;
 mod class;
+mod devices;
 mod existing;
 mod gather;
 mod ladder;
@@ -95,6 +99,8 @@ pub struct Plan {
     pub bindings: Vec<(PodId, NodeId)>,
     /// Claims to create, in the order they were opened.
     pub claims: Vec<NewClaim>,
+    /// Devices for ResourceClaims of the pods on places that exist, in order of place and name.
+    pub devices: Vec<(NodeId, DeviceAllocation)>,
 }
 
 /// Why the rest is not done.
@@ -188,6 +194,8 @@ struct Solve<'a> {
     topology: Topology<'a>,
     reservations: Reservations,
     volumes: VolumeWishes,
+    /// Devices, if some pod claims any.
+    devices: Option<Rc<RefCell<Allocator<'a>>>>,
     ladders: FxHashMap<ShapeId, Rc<[Step]>>,
     bindings: Vec<(PodId, NodeId)>,
     /// Counts what may turn a refusal into an acceptance: a claim opened, one that defines more keys, or
@@ -214,6 +222,7 @@ impl<'a> Solve<'a> {
             topology,
             reservations: Reservations::new(snapshot, options.reserved),
             volumes: VolumeWishes::default(),
+            devices: Allocator::new(view, pods).map(|own| Rc::new(RefCell::new(own))),
             ladders: FxHashMap::default(),
             sets,
             bindings: Vec::new(),
@@ -249,8 +258,14 @@ impl<'a> Solve<'a> {
     /// Places a pod, stepping down its wishes.
     fn place(&mut self, id: PodId, report: &mut Report) -> Result<(), Refusal> {
         let pod = &self.snapshot.pods[id];
-        if let Some(unsupported) = pod.shape.unsupported {
-            return Err(Refusal::Unsupported(unsupported));
+        if pod.shape.claims_devices && self.snapshot.devices.is_none() {
+            return Err(Refusal::DevicesIgnored);
+        }
+        let claims_devices = !pod.device_claims.is_empty();
+        if let Some(devices) = self.devices.as_ref().filter(|_| claims_devices)
+            && let Some(refusal) = devices.borrow().fault(pod)
+        {
+            return Err(refusal);
         }
         if let Some(key) = pod.shape.contradiction {
             return Err(Refusal::Contradiction(key));
@@ -289,7 +304,7 @@ impl<'a> Solve<'a> {
         known.iter().map(|step| step.without_spreads()).collect()
     }
 
-    fn place_once(&mut self, id: PodId, pod: &Pod, step: Step) -> Result<(), Refusal> {
+    fn place_once(&mut self, id: PodId, pod: &'a Pod, step: Step) -> Result<(), Refusal> {
         let wish = self.sets.wish(&pod.shape, pod.shape_id, step);
         let volumes = self
             .volumes
@@ -309,11 +324,18 @@ impl<'a> Solve<'a> {
             volumes,
             class,
             profile,
+            devices: self
+                .devices
+                .clone()
+                .filter(|_| !pod.device_claims.is_empty()),
         };
         let class = &mut self.classes[ask.class];
         let found = self.existing.place(&ask, class, &self.sets, &self.topology);
         if let Some(node) = found {
             self.bindings.push((id, node));
+            if let Some(devices) = &ask.devices {
+                devices.borrow_mut().settle(Holder::Node(node));
+            }
             self.topology.record(pod, &self.sets, Site::Node(node));
             return Ok(());
         }
@@ -326,6 +348,7 @@ impl<'a> Solve<'a> {
             &self.templates,
         );
         if let Some((at, opens_more)) = accepted {
+            self.settle_devices(&ask, at);
             self.version += u32::from(opens_more);
             self.record_on_claim(pod, at);
             return Ok(());
@@ -335,12 +358,12 @@ impl<'a> Solve<'a> {
             Err(refusal) => refusal,
         };
         let class = ask.class;
-        if !refusal.may_pass() {
+        if !refusal.may_pass() && ask.devices.is_none() {
             // Limits only shrink and templates do not change: no later try can succeed.
             self.classes[class].no_new_claim = Some(refusal.clone());
         }
         // Which of their volumes a node has attached already sets pods of a class apart.
-        if pod.volumes.is_empty() {
+        if pod.volumes.is_empty() && ask.devices.is_none() {
             self.classes[class]
                 .refused_at
                 .insert(profile, (self.version, stamp, refusal.clone()));
@@ -361,10 +384,25 @@ impl<'a> Solve<'a> {
         )?;
         let at = self.open.push(claim);
         self.reservations.hold(at, held);
+        self.settle_devices(ask, at);
         self.topology.open_host();
         self.version += 1;
         self.record_on_claim(ask.pod, at);
         Ok(())
+    }
+
+    /// The claim got the devices that were found for the pod, and lost those of types that dropped out.
+    fn settle_devices(&mut self, ask: &Ask<'_>, at: usize) {
+        let Some(devices) = &self.devices else {
+            return;
+        };
+        let mut devices = devices.borrow_mut();
+        if ask.devices.is_some() {
+            devices.settle(Holder::Claim(at));
+        }
+        let claim = self.open.claim(at);
+        let catalog = &self.templates.templates[claim.template].catalog;
+        devices.prune(Holder::Claim(at), catalog, &claim.slots);
     }
 
     fn record_on_claim(&mut self, pod: &Pod, at: usize) {
@@ -388,15 +426,23 @@ impl<'a> Solve<'a> {
             reservations,
             templates,
             bindings,
+            devices,
             ..
         } = self;
+        let devices = devices.as_ref().map(|own| own.borrow());
         let mut claims = Vec::new();
         let mut orders = PriceOrders::default();
         for (at, mut claim) in open.into_claims().into_iter().enumerate() {
             let index = claims.len();
             claim.set = templates.reserved(&reservations, at, &claim, &mut sets);
+            let catalog = templates.templates[claim.template].catalog.clone();
             match claim::finish(&options, &sets, &templates, &mut orders, claim, index) {
-                Ok(claim) => claims.push(claim),
+                Ok(mut claim) => {
+                    if let Some(devices) = &devices {
+                        claim.devices = devices.of_claim(at, &catalog, &claim.instance_types);
+                    }
+                    claims.push(claim);
+                }
                 Err((pool, pods)) => {
                     let refusal = Refusal::Truncated(pool);
                     report
@@ -405,6 +451,10 @@ impl<'a> Solve<'a> {
                 }
             }
         }
-        Plan { bindings, claims }
+        Plan {
+            bindings,
+            claims,
+            devices: devices.map_or(Vec::new(), |own| own.of_nodes()),
+        }
     }
 }

@@ -5,6 +5,7 @@ use alloc::{collections::VecDeque, vec::Vec};
 use super::{
     ask::Ask,
     class::Classes,
+    devices::{DeviceWish, Holder},
     reserve::{Held, Reservations},
     set::{SetId, Sets},
     template::{Template, Templates, min_values_met},
@@ -41,6 +42,13 @@ enum Answer {
     NotNow,
     /// It will never take such a pod, unless it comes to define more keys.
     Never,
+}
+
+/// What a round remembers, for a claim that is asked.
+struct Memory<'m, 's, 't> {
+    sets: &'m mut Sets<'s>,
+    topology: &'m mut Topology<'t>,
+    reservations: &'m Reservations,
 }
 
 /// All claims of a round, with those of equal pod count in one bucket.
@@ -94,7 +102,12 @@ impl OpenClaims {
                 }
                 let claim = &self.claims[at];
                 let template = &templates.templates[claim.template];
-                match claim.ask(at, ask, template, sets, topology, reservations) {
+                let memory = Memory {
+                    sets: &mut *sets,
+                    topology: &mut *topology,
+                    reservations: &*reservations,
+                };
+                match claim.ask(at, ask, template, memory) {
                     Answer::Yes(set, slots, held) => {
                         accepted = Some((count, seat, at, (set, slots, held)));
                         break 'buckets;
@@ -142,16 +155,48 @@ impl OpenClaim {
         at: usize,
         ask: &Ask<'_>,
         template: &Template,
-        sets: &mut Sets<'_>,
-        topology: &mut Topology<'_>,
-        reservations: &Reservations,
+        memory: Memory<'_, '_, '_>,
     ) -> Answer {
+        let sets = &mut *memory.sets;
         if !template.tolerates(sets, ask.wish) {
             return Answer::Never;
         }
         let Some(wished) = sets.narrow(self.set, ask.wish) else {
             return Answer::Never;
         };
+        if ask.devices.is_some() {
+            let holder = Some(Holder::Claim(at));
+            let devices = DeviceWish::of(ask, holder, sets, self.set, template, &self.slots);
+            let granted = devices.ok().and_then(|devices| {
+                let wished = sets.narrow(wished, devices.wish)?;
+                Some((wished, devices.slots))
+            });
+            // Devices may become free again.
+            return granted.map_or(Answer::NotNow, |(wished, slots)| {
+                match self.ask_for(at, ask, template, memory, wished, &slots) {
+                    Answer::Never => Answer::NotNow,
+                    answer @ (Answer::Yes(..) | Answer::NotNow) => answer,
+                }
+            });
+        }
+        self.ask_for(at, ask, template, memory, wished, &self.slots)
+    }
+
+    /// What the claim would become when it has the wished requirements and these slots.
+    fn ask_for(
+        &self,
+        at: usize,
+        ask: &Ask<'_>,
+        template: &Template,
+        memory: Memory<'_, '_, '_>,
+        wished: SetId,
+        among: &Slots,
+    ) -> Answer {
+        let Memory {
+            sets,
+            topology,
+            reservations,
+        } = memory;
         let mut answer = Answer::Never;
         for volumes in ask.volumes.alternatives() {
             let set = match volumes {
@@ -165,7 +210,7 @@ impl OpenClaim {
                 answer = Answer::NotNow;
                 continue;
             };
-            if let Some(slots) = self.slots_with(template, sets, narrowed, ask.pod) {
+            if let Some(slots) = self.slots_with(template, sets, narrowed, ask.pod, among) {
                 match reservations.ask(Some(at), &template.catalog, sets, narrowed, &slots) {
                     Ok(held) => return Answer::Yes(narrowed, slots, held),
                     Err(_) => answer = Answer::NotNow,
@@ -173,7 +218,11 @@ impl OpenClaim {
                 continue;
             }
             // In another domain the pod may fit.
-            if narrowed != set && self.slots_with(template, sets, set, ask.pod).is_some() {
+            if narrowed != set
+                && self
+                    .slots_with(template, sets, set, ask.pod, among)
+                    .is_some()
+            {
                 answer = Answer::NotNow;
             }
         }
@@ -187,6 +236,7 @@ impl OpenClaim {
         sets: &mut Sets<'_>,
         set: SetId,
         pod: &Pod,
+        among: &Slots,
     ) -> Option<Slots> {
         let own_ports = &pod.shape.ports;
         let clash = |taken: &[HostPort]| {
@@ -200,7 +250,7 @@ impl OpenClaim {
         let left = sets.left(template.pool, &template.catalog, set);
         let mut total = self.requests.clone();
         total.add(&pod.requests);
-        let slots = template.filter(&left, &self.slots, &total, |group| !clash(&group.ports));
+        let slots = template.filter(&left, among, &total, |group| !clash(&group.ports));
         if slots.is_clear() {
             return None;
         }

@@ -4,14 +4,15 @@ use alloc::{
     boxed::Box,
     format,
     string::{String, ToString},
+    sync::Arc,
     vec::Vec,
 };
 
-use super::{Options, ladder::Step, template, topology::TopologyRefusal};
+use super::{Options, devices::DeviceRefusal, ladder::Step, template, topology::TopologyRefusal};
 use crate::{
     catalog::Catalog,
     lower::to_resource_list,
-    pod::{Pod, Unsupported},
+    pod::Pod,
     requirement::{Requirements, Undefined},
     resources::{ResourceId, Resources},
     snapshot::Snapshot,
@@ -49,6 +50,12 @@ pub enum TemplateRefusal {
     Limits,
     /// A reservation would serve the pod, but other claims of the round hold all of it.
     Reserved,
+    /// There are no devices for the pod.
+    Devices(DeviceRefusal),
+    /// What the devices ask of the node contradicts what else is required.
+    DeviceRequirements(Box<Requirements>),
+    /// The types that have the devices are not those that suit the pod otherwise.
+    DeviceTypes,
 }
 
 /// Which tests some instance type met, alone and in pairs.
@@ -112,8 +119,10 @@ impl FilterVerdict {
 pub enum Refusal {
     /// There is no pool that may get claims.
     NoPools,
-    /// This release cannot place such a pod yet.
-    Unsupported(Unsupported),
+    /// The pod claims devices, which are not looked at (section 9.1 of scheduling.md).
+    DevicesIgnored,
+    /// A ResourceClaim of the pod does not exist (section 9.2 of scheduling.md).
+    DeviceClaimMissing(Arc<str>),
     /// What the pod asks of this label excludes itself.
     Contradiction(KeyId),
     /// No place suits all volumes of the pod: they disagree on this label.
@@ -132,7 +141,8 @@ impl Refusal {
         match self {
             Self::Templates(refusals) => refusals.iter().any(|(_, refusal)| refusal.may_pass()),
             Self::NoPools
-            | Self::Unsupported(_)
+            | Self::DevicesIgnored
+            | Self::DeviceClaimMissing(_)
             | Self::Contradiction(_)
             | Self::Volumes(_)
             | Self::NoTypes
@@ -146,7 +156,8 @@ impl Refusal {
         match self {
             Self::Templates(refusals) => refusals.iter().any(|(_, refusal)| refusal.is_deferral()),
             Self::NoPools
-            | Self::Unsupported(_)
+            | Self::DevicesIgnored
+            | Self::DeviceClaimMissing(_)
             | Self::Contradiction(_)
             | Self::Volumes(_)
             | Self::NoTypes
@@ -164,11 +175,11 @@ impl Refusal {
         let pod = &*snapshot.pods[pod];
         match self {
             Self::NoPools => "no dynamic nodepools found".to_string(),
-            Self::Unsupported(what) => {
-                format!(
-                    "{} are not supported yet, so the pod is not placed",
-                    what.describe()
-                )
+            Self::DevicesIgnored => {
+                "pod has Dynamic Resource Allocation requirements that are not yet supported by Karpenter".to_string()
+            }
+            Self::DeviceClaimMissing(name) => {
+                format!("resourceclaim \"{}/{name}\" not found", pod.namespace)
             }
             Self::Contradiction(key) => format!(
                 "incompatible requirements, what the pod asks of label {} excludes itself",
@@ -202,7 +213,20 @@ impl Refusal {
 impl TemplateRefusal {
     /// Another pod in another place may lift the refusal within the round.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Self::Topology(_)) || self.is_deferral()
+        match self {
+            Self::Topology(_)
+            | Self::Devices(_)
+            | Self::DeviceRequirements(_)
+            | Self::DeviceTypes
+            | Self::Reserved => true,
+            Self::Taints
+            | Self::Requirements
+            | Self::Volumes
+            | Self::InstanceTypes(_)
+            | Self::MinValues
+            | Self::NodeLimit
+            | Self::Limits => false,
+        }
     }
 
     /// A later round may serve the pod from a reservation.
@@ -260,6 +284,19 @@ impl TemplateRefusal {
                 });
                 let found = found.unwrap_or_default();
                 format!("incompatible volume requirements, {}", found.join("; "))
+            }
+            Self::Devices(refusal) => {
+                format!("allocating dynamic resources, {}", refusal.message())
+            }
+            Self::DeviceRequirements(devices) => {
+                let mut own = pool.requirements.clone();
+                own.add_all(wanted, vocabulary);
+                let undefined = Undefined::AllowedIfWellKnown;
+                let found = own.incompatibilities(devices, undefined, vocabulary);
+                format!("incompatible dynamic resource requirements, {}", found.join("; "))
+            }
+            Self::DeviceTypes => {
+                "no instance type satisfies both scheduling and dynamic resource requirements".to_string()
             }
             Self::NodeLimit => {
                 format!("node limits have been exhausted for nodepool (NodePool={})", pool.name)

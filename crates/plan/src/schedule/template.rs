@@ -6,6 +6,7 @@ use core::cmp::Reverse;
 use super::{
     FilterVerdict, MinValuesPolicy, Options, Refusal, Report, TemplateRefusal,
     ask::Ask,
+    devices::DeviceWish,
     open::OpenClaim,
     reserve::{Held, Reservations},
     set::{Left, SetId, Sets, WishId, merely_asks, tolerate_preferred},
@@ -249,6 +250,23 @@ impl Template {
         set: SetId,
         within: &Slots,
     ) -> Result<(SetId, Slots, bool), TemplateRefusal> {
+        let devices = match &ask.devices {
+            None => None,
+            Some(_) => Some(
+                DeviceWish::of(ask, None, sets, self.set, self, within)
+                    .map_err(TemplateRefusal::Devices)?,
+            ),
+        };
+        let (set, having) = match &devices {
+            None => (set, None),
+            Some(devices) => {
+                let narrowed = sets.narrow(set, devices.wish).ok_or_else(|| {
+                    let wish = sets.wish_of(devices.wish);
+                    TemplateRefusal::DeviceRequirements(Box::new(wish.requirements.clone()))
+                })?;
+                (narrowed, Some(&devices.slots))
+            }
+        };
         let narrowed = topology
             .narrow(ask.profile, sets, set)
             .filter(|_| topology.allows_new_host(ask.profile));
@@ -260,7 +278,7 @@ impl Template {
         };
         let left = sets.left(self.pool, &self.catalog, set);
         let (requests, ports) = (&ask.pod.requests, &ask.pod.shape.ports);
-        let kept = self.filter(&left, within, requests, |group| {
+        let mut kept = self.filter(&left, within, requests, |group| {
             !group
                 .ports
                 .iter()
@@ -269,6 +287,12 @@ impl Template {
         if kept.is_clear() {
             let verdict = self.verdict(&left, within, requests, ports);
             return Err(TemplateRefusal::InstanceTypes(verdict));
+        }
+        if let Some(having) = having {
+            kept.intersect_with(having);
+            if kept.is_clear() {
+                return Err(TemplateRefusal::DeviceTypes);
+            }
         }
         let requirements = sets.get(set).clone();
         if min_values_met(&self.catalog, &kept, &requirements) {
@@ -400,7 +424,7 @@ pub(super) fn daemon_groups(
     .into();
     for daemon in snapshot.daemons.values() {
         let shape = &daemon.shape;
-        if shape.never_comes() {
+        if shape.never_comes(snapshot.devices.is_none()) {
             continue;
         }
         let mut tolerations = shape.tolerations.clone();

@@ -151,6 +151,7 @@ pub(crate) fn instance_type(name: &str, cpu: u32, memory_gib: u32, price: f64) -
             offering("b", "on-demand", price),
             offering("a", "spot", price / 2.0),
         ],
+        ..InstanceType::default()
     }
 }
 
