@@ -9,6 +9,7 @@
 
 mod cloud;
 mod conditions;
+mod cost;
 mod disruption;
 mod family;
 mod lifecycle;
@@ -76,6 +77,8 @@ pub struct Metrics {
     cloud: cloud::CloudCalls,
     requests: requests::Requests,
     pods: pods::Pods,
+    /// What pools cost.
+    pub(crate) costs: cost::Costs,
     /// The lives of claims and nodes.
     pub(crate) lifecycle: lifecycle::Lifecycle,
     /// Voluntary disruption.
@@ -100,6 +103,7 @@ impl Metrics {
             cloud: cloud::CloudCalls::new(&registry),
             requests: requests::Requests::new(&registry),
             pods: pods::Pods::new(&registry),
+            costs: cost::Costs::new(&registry),
             lifecycle: lifecycle::Lifecycle::new(&registry),
             disruption: disruption::Disruption::new(&registry),
             scheduler: scheduler::Scheduler::new(&registry),
@@ -169,6 +173,15 @@ impl Metrics {
                 let (now, shown) = (own.clock.now(), own.shows_cluster_state());
                 own.pods
                     .changed(&change.key, change.new.as_deref(), now, shown);
+            }
+        });
+        let (own, prices) = (Arc::downgrade(self), Arc::downgrade(mirror));
+        mirror.subscribe::<NodeClaim>(move |change| {
+            if let (Some(own), Some(mirror)) = (own.upgrade(), prices.upgrade()) {
+                own.costs
+                    .changed(change.old.as_deref(), change.new.as_deref(), |pool| {
+                        mirror.feed(pool)
+                    });
             }
         });
         self.follow::<NodeClaim>(mirror, Conditions::claim_changed);
@@ -284,7 +297,7 @@ impl Metrics {
         if let Some(objects) = self.objects.get().filter(|_| self.shows_cluster_state()) {
             self.pods.write(&mut page, now);
             pods::write_state(&mut page, &mirror);
-            pools::write(&mut page, &mirror);
+            pools::write(&mut page, &mirror, &self.costs);
             nodes::write(&mut page, &mirror, &objects.node_labels, now);
             objects.conditions.write(&mut page, &mirror, now);
         }
