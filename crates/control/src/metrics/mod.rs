@@ -22,6 +22,7 @@ mod requests;
 mod runtime;
 mod scheduler;
 mod summary;
+mod zone;
 
 use std::{
     collections::BTreeMap,
@@ -35,13 +36,11 @@ use jiff::Timestamp;
 use karpenter_api::{
     NodeClaim, NodePool,
     conditions::{self as api, is_true},
-    labels::ZONE,
     objects::{Node, Pod},
 };
 use karpenter_cloud::{Cloud, NodeClassKind};
 use karpenter_plan::{
-    PodId, Requirement, Snapshot,
-    pod::Phase,
+    PodId, Snapshot,
     schedule::{Plan, Report},
 };
 use prometheus::{Registry, TextEncoder};
@@ -54,6 +53,7 @@ use crate::{
 use conditions::Conditions;
 use page::{Labels, Page};
 use pods::Healthy;
+use zone::effective_zone;
 
 pub(crate) use disruption::lower;
 pub use requests::Counted;
@@ -303,27 +303,6 @@ impl Metrics {
         }
         page.finish()
     }
-}
-
-/// The one zone that a pending pod can run in, `flexible` if there are several, `none` if there is
-/// none.
-fn effective_zone(snapshot: &Snapshot, pod: PodId) -> Option<String> {
-    let pod = &snapshot.pods[pod];
-    if pod.phase != Phase::Pending {
-        return None;
-    }
-    let vocabulary = &snapshot.vocabulary;
-    let required = pod.shape.alternatives.first()?;
-    let zones = vocabulary
-        .key(ZONE)
-        .and_then(|key| required.get(key))
-        .filter(|requirement| !requirement.is_complement());
-    Some(match zones.map(Requirement::values) {
-        _ if pod.shape.contradiction.is_some() => "none".to_owned(),
-        None | Some([_, _, ..]) => "flexible".to_owned(),
-        Some([]) => "none".to_owned(),
-        Some([zone]) => vocabulary.value_text(*zone).to_string(),
-    })
 }
 
 /// Seconds between two instants; zero if the clocks disagree.
