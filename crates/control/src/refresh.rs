@@ -91,6 +91,7 @@ async fn refresh(ctx: Arc<Ctx>, outcomes: Arc<Outcomes>, name: String) -> Result
     }
     match ctx.cloud.catalog(&pool).await {
         Ok(feed) => {
+            ctx.metrics.costs.refreshed(&name, &feed);
             ctx.mirror.set_catalog(&name, Ok(feed));
         }
         Err(error) => {

@@ -9,6 +9,7 @@
 
 mod cloud;
 mod conditions;
+mod cost;
 mod disruption;
 mod family;
 mod lifecycle;
@@ -21,6 +22,7 @@ mod requests;
 mod runtime;
 mod scheduler;
 mod summary;
+mod zone;
 
 use std::{
     collections::BTreeMap,
@@ -34,13 +36,11 @@ use jiff::Timestamp;
 use karpenter_api::{
     NodeClaim, NodePool,
     conditions::{self as api, is_true},
-    labels::ZONE,
     objects::{Node, Pod},
 };
 use karpenter_cloud::{Cloud, NodeClassKind};
 use karpenter_plan::{
-    PodId, Requirement, Snapshot,
-    pod::Phase,
+    PodId, Snapshot,
     schedule::{Plan, Report},
 };
 use prometheus::{Registry, TextEncoder};
@@ -53,6 +53,7 @@ use crate::{
 use conditions::Conditions;
 use page::{Labels, Page};
 use pods::Healthy;
+use zone::effective_zone;
 
 pub(crate) use disruption::lower;
 pub use requests::Counted;
@@ -76,6 +77,8 @@ pub struct Metrics {
     cloud: cloud::CloudCalls,
     requests: requests::Requests,
     pods: pods::Pods,
+    /// What pools cost.
+    pub(crate) costs: cost::Costs,
     /// The lives of claims and nodes.
     pub(crate) lifecycle: lifecycle::Lifecycle,
     /// Voluntary disruption.
@@ -100,6 +103,7 @@ impl Metrics {
             cloud: cloud::CloudCalls::new(&registry),
             requests: requests::Requests::new(&registry),
             pods: pods::Pods::new(&registry),
+            costs: cost::Costs::new(&registry),
             lifecycle: lifecycle::Lifecycle::new(&registry),
             disruption: disruption::Disruption::new(&registry),
             scheduler: scheduler::Scheduler::new(&registry),
@@ -169,6 +173,15 @@ impl Metrics {
                 let (now, shown) = (own.clock.now(), own.shows_cluster_state());
                 own.pods
                     .changed(&change.key, change.new.as_deref(), now, shown);
+            }
+        });
+        let (own, prices) = (Arc::downgrade(self), Arc::downgrade(mirror));
+        mirror.subscribe::<NodeClaim>(move |change| {
+            if let (Some(own), Some(mirror)) = (own.upgrade(), prices.upgrade()) {
+                own.costs
+                    .changed(change.old.as_deref(), change.new.as_deref(), |pool| {
+                        mirror.feed(pool)
+                    });
             }
         });
         self.follow::<NodeClaim>(mirror, Conditions::claim_changed);
@@ -284,33 +297,12 @@ impl Metrics {
         if let Some(objects) = self.objects.get().filter(|_| self.shows_cluster_state()) {
             self.pods.write(&mut page, now);
             pods::write_state(&mut page, &mirror);
-            pools::write(&mut page, &mirror);
+            pools::write(&mut page, &mirror, &self.costs);
             nodes::write(&mut page, &mirror, &objects.node_labels, now);
             objects.conditions.write(&mut page, &mirror, now);
         }
         page.finish()
     }
-}
-
-/// The one zone that a pending pod can run in, `flexible` if there are several, `none` if there is
-/// none.
-fn effective_zone(snapshot: &Snapshot, pod: PodId) -> Option<String> {
-    let pod = &snapshot.pods[pod];
-    if pod.phase != Phase::Pending {
-        return None;
-    }
-    let vocabulary = &snapshot.vocabulary;
-    let required = pod.shape.alternatives.first()?;
-    let zones = vocabulary
-        .key(ZONE)
-        .and_then(|key| required.get(key))
-        .filter(|requirement| !requirement.is_complement());
-    Some(match zones.map(Requirement::values) {
-        _ if pod.shape.contradiction.is_some() => "none".to_owned(),
-        None | Some([_, _, ..]) => "flexible".to_owned(),
-        Some([]) => "none".to_owned(),
-        Some([zone]) => vocabulary.value_text(*zone).to_string(),
-    })
 }
 
 /// Seconds between two instants; zero if the clocks disagree.

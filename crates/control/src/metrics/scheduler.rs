@@ -143,3 +143,32 @@ impl Drop for Running {
             .remove(&self.id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_is_shown_while_it_is_computed() {
+        let scheduler = Scheduler::new(&Registry::new());
+        let shown = || {
+            let mut page = Page::default();
+            scheduler.write(&mut page);
+            page.finish()
+        };
+        assert_eq!(shown(), "");
+        let running = scheduler.round("provisioner", "1f".to_owned(), 3);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let labels = r#"{controller="provisioner",scheduling_id="1f"}"#;
+        for line in [
+            format!("karpenter_scheduler_queue_depth{labels} 3\n"),
+            format!("karpenter_scheduler_unfinished_work_seconds{labels} 2\n"),
+        ] {
+            assert!(shown().contains(&line), "{line} in {}", shown());
+        }
+        drop(running);
+        assert_eq!(shown(), "");
+    }
+}

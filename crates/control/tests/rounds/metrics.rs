@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use karpenter_api::objects::Node;
+use karpenter_api::{NodeClaim, objects::Node};
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 
@@ -176,6 +176,57 @@ async fn rounds_and_what_they_create_are_counted() {
     }
     let cost = world.value(r#"karpenter_nodepools_cost_total{nodepool="default"}"#);
     assert!(cost.is_some_and(|cost| cost > 0.0), "{cost:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_of_unknown_price_is_counted_as_an_error() {
+    let mut world = World::new().await;
+    world.run();
+    world.pool("default", json!({})).await;
+    world.at(5).await;
+    let errors = "karpenter_nodepools_cost_tracker_errors_total";
+    world.measured("none yet", errors, &[]);
+    let claim: NodeClaim = serde_json::from_value(json!({
+        "apiVersion": "karpenter.sh/v1", "kind": "NodeClaim",
+        "metadata": { "name": "strange", "labels": {
+            "karpenter.sh/nodepool": "default",
+            "karpenter.sh/capacity-type": "spot",
+            "node.kubernetes.io/instance-type": "strange",
+            "topology.kubernetes.io/zone": "test-zone-a",
+        } },
+        "spec": {
+            "nodeClassRef": {
+                "group": "karpenter.kwok.sh", "kind": "KWOKNodeClass", "name": "default",
+            },
+            "requirements": [{
+                "key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["strange"],
+            }],
+        },
+    }))
+    .unwrap();
+    let claims: Api<NodeClaim> = Api::all(world.client.clone());
+    claims.create(&PostParams::default(), &claim).await.unwrap();
+    world.at(6).await;
+    world.measured("unknown", errors, &[r#"{nodepool="default"} 1"#]);
+    let cost = world.value(r#"karpenter_nodepools_cost_total{nodepool="default"}"#);
+    assert_eq!(cost, Some(0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_are_ignored_are_counted() {
+    let mut world = World::new().await;
+    world.run();
+    world.pool("default", json!({})).await;
+    world.at(5).await;
+    let wrong = json!({ "spec": { "nodeSelector": { "kubernetes.io/hostname": "a" } } });
+    world.pending("wrong", "1", wrong).await;
+    world.at(10).await;
+    world.measured(
+        "scheduling/E6",
+        "karpenter_scheduler_ignored_pods_count",
+        &[" 1"],
+    );
+    assert_eq!(world.events("FailedScheduling").await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
