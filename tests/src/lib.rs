@@ -10,6 +10,7 @@
 pub mod cluster;
 pub mod control_plane;
 pub mod controller;
+mod deployments;
 pub mod figures;
 pub mod scenarios;
 pub mod verdicts;
