@@ -20,7 +20,7 @@ fn the_binder_accepts_every_placement() {
     let client = cluster.client();
     let mut outcome = Outcome::default();
     for seed in SEEDS {
-        let judged = worlds::world(&client, seed, Duration::from_secs(60), &mut outcome);
+        let judged = worlds::world(&client, seed, Duration::from_mins(1), &mut outcome);
         cluster.run(judged).unwrap();
     }
     assert!(outcome.refused.is_empty(), "{:#?}", outcome.refused);
