@@ -13,7 +13,10 @@ use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Node};
 use kube::{Api, api::ListParams};
 
-use crate::cluster::{Cluster, Real};
+use crate::{
+    cluster::{Cluster, Real},
+    deployments,
+};
 
 /// How often the process is looked at.
 const SAMPLE: Duration = Duration::from_millis(100);
@@ -76,18 +79,19 @@ pub fn load() -> String {
     format!("load {}, {cores} cores", load.join(" "))
 }
 
-/// One figure by its name: `mixed`, `small-nodes` or `idle`.
+/// One figure by its name, of those in [`ALL`].
 pub fn measure(name: &str) -> Result<String> {
     match name {
         "mixed" => mixed(),
         "small-nodes" => small_nodes(),
+        "deployments" => thirty(),
         "idle" => idle(),
-        other => bail!("no figure {other:?}; there are mixed, small-nodes and idle"),
+        other => bail!("no figure {other:?}; there are {}", ALL.join(", ")),
     }
 }
 
 /// All figures.
-pub const ALL: [&str; 3] = ["mixed", "small-nodes", "idle"];
+pub const ALL: [&str; 4] = ["mixed", "small-nodes", "deployments", "idle"];
 
 fn pool(requirement: &str) -> String {
     format!(
@@ -199,6 +203,14 @@ fn mixed() -> Result<String> {
     let apps =
         deployment("small", 500, "900m", "3100Mi") + &deployment("large", 500, "3500m", "28Gi");
     until_all_run(&mut cluster, "1,000 pods", &apps, 1000)
+}
+
+/// A thousand pods of thirty deployments with rules of every sort.
+fn thirty() -> Result<String> {
+    let mut cluster = Real::start()?;
+    cluster.apply(&pool(""))?;
+    let apps = deployments::manifests();
+    until_all_run(&mut cluster, "30 deployments", &apps, deployments::PODS)
 }
 
 /// Fourteen hundred pods on nodes of four processors; then what a start on that cluster takes.

@@ -1,7 +1,15 @@
-//! The programs behind `cargo xtask system`, `cluster` and `verdicts`.
+//! The programs behind `cargo xtask system`, `cluster`, `figures`, `verdicts` and `worlds`.
 
 use std::{
-    collections::BTreeMap, env, fs, io::Write, process::ExitCode, sync::Mutex, time::Instant,
+    collections::BTreeMap,
+    env,
+    fmt::Write as _,
+    fs,
+    io::Write,
+    path::Path,
+    process::ExitCode,
+    sync::Mutex,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,7 +18,7 @@ use karpenter_tests::{
     control_plane::{ControlPlane, Parts},
     figures,
     scenarios::{self, Scenario},
-    verdicts,
+    verdicts, worlds,
 };
 use tokio::runtime::Runtime;
 
@@ -33,13 +41,14 @@ fn say(line: &str) {
 fn run(arguments: &[String]) -> Result<()> {
     let command = arguments
         .first()
-        .context("which program? system, cluster, figures, plane or verdicts")?;
+        .context("which program? system, cluster, figures, plane, verdicts or worlds")?;
     match command.as_str() {
         "system" => system(&arguments[1..]),
         "cluster" => cluster(),
         "figures" => measure(&arguments[1..]),
         "plane" => plane(),
         "verdicts" => record_verdicts(),
+        "worlds" => judge_worlds(&arguments[1..]),
         other => bail!("no program {other:?}"),
     }
 }
@@ -78,6 +87,67 @@ fn record_verdicts() -> Result<()> {
         say(&format!("{} cases, {refused} refused", said.len()));
         Ok(())
     })
+}
+
+/// How long a real scheduler may take for a world: it waits up to ten seconds between two tries.
+const SCHEDULER_PATIENCE: Duration = Duration::from_secs(40);
+
+/// Has a real kube-scheduler judge the worlds of the seeds from one number on, and keeps what it says.
+fn judge_worlds(arguments: &[String]) -> Result<()> {
+    let number = |at: usize, default: u64| {
+        let given = arguments.get(at).map(|text| text.parse());
+        given.unwrap_or(Ok(default)).context("a seed and a count")
+    };
+    let (first, count) = (number(0, 1)?, number(1, 300)?);
+    let runtime = Runtime::new()?;
+    let start = Instant::now();
+    let mut outcome = worlds::Outcome::default();
+    runtime.block_on(async {
+        let plane = ControlPlane::start(&env::temp_dir(), Parts::Scheduler).await?;
+        let client = plane.client().await?;
+        for seed in first..first + count {
+            worlds::world(&client, seed, SCHEDULER_PATIENCE, &mut outcome)
+                .await
+                .with_context(|| format!("seed {seed}"))?;
+            if outcome.worlds % 10 == 0 {
+                say(&format!(
+                    "{} worlds, {} pods placed, {} refused",
+                    outcome.worlds,
+                    outcome.placed,
+                    outcome.refused.len()
+                ));
+            }
+        }
+        anyhow::Ok(())
+    })?;
+    let mut text = format!(
+        "# Worlds judged by a real kube-scheduler\n\n\
+         Written by `cargo xtask worlds -- {first} {count}`; `tests/src/worlds` says how.\n\n\
+         | Seeds | Pods placed | of them with rules between pods | Pods without a place | New nodes | \
+         Placements refused | Seconds | Machine |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- |\n\
+         | {first} to {} | {} | {} | {} | {} | {} | {} | {} |\n",
+        first + count - 1,
+        outcome.placed,
+        outcome.ruled,
+        outcome.unplaced,
+        outcome.new_nodes,
+        outcome.refused.len(),
+        start.elapsed().as_secs(),
+        figures::load(),
+    );
+    for refused in &outcome.refused {
+        let _ = write!(text, "\n- {refused}");
+    }
+    say(&text);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/worlds.md");
+    fs::write(file, text)?;
+    ensure!(
+        outcome.refused.is_empty(),
+        "{} placements were refused",
+        outcome.refused.len()
+    );
+    Ok(())
 }
 
 /// How many control planes share the scenarios: they mostly wait.

@@ -90,6 +90,11 @@ const EXTRA: &[Task] = &[
         run: real::verdicts,
     },
     Task {
+        name: "worlds",
+        about: "has a real kube-scheduler judge our placements in 300 random worlds",
+        run: real::worlds,
+    },
+    Task {
         name: "figures",
         about: "one run of each figure on a real control plane; bench/real.sh runs three",
         run: real::figures,

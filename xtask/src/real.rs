@@ -29,6 +29,11 @@ pub(crate) fn verdicts() -> Result<(), String> {
     start("verdicts")
 }
 
+/// Has a real kube-scheduler judge our placements in random worlds; `-- SEED COUNT` says which.
+pub(crate) fn worlds() -> Result<(), String> {
+    start("worlds")
+}
+
 /// One run of each figure, or of those named after `--`.
 pub(crate) fn figures() -> Result<(), String> {
     start("figures")

@@ -69,14 +69,14 @@ fn bad() -> Manifest {
     pod("bad").cpu("3")
 }
 
-fn with_selector(selector: Value) -> [(&'static str, Manifest); 3] {
+fn with_selector(selector: &Value) -> [(&'static str, Manifest); 3] {
     let term = json!({"topologyKey": "topology.kubernetes.io/zone", "labelSelector": selector});
     [
         (
             "spread",
             bad().push(
                 "spec.topologySpreadConstraints",
-                spread("topology.kubernetes.io/zone", &selector),
+                spread("topology.kubernetes.io/zone", selector),
             ),
         ),
         (
@@ -151,7 +151,7 @@ fn selectors_that_cannot_be_read() {
         ),
     ];
     for (expression, expected) in expressions {
-        for (_, pod) in with_selector(json!({"matchExpressions": [expression]})) {
+        for (_, pod) in with_selector(&json!({"matchExpressions": [expression]})) {
             check(&[pod], expected);
         }
     }

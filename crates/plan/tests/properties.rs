@@ -255,8 +255,26 @@ fn turned(world: &World, turn: usize) -> World {
     turned
 }
 
+/// A fixed slice in the tests; `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(100)
+}
+
+/// Names of pods without a place.
+fn unplaced(world: &World) -> Vec<String> {
+    let outcome = world.solve();
+    let name = |pod| outcome.snapshot.pods[pod].name.to_string();
+    outcome
+        .report
+        .unplaced
+        .iter()
+        .map(|(pod, _)| name(*pod))
+        .collect()
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, max_global_rejects: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_global_rejects: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_judge_accepts_every_plan(world in a_world()) {
@@ -275,6 +293,33 @@ proptest! {
     #[test]
     fn the_order_of_input_does_not_matter(world in a_world(), turn in 0..7usize) {
         prop_assert_eq!(world.solve().lines(), turned(&world, turn).solve().lines());
+    }
+
+    #[test]
+    fn an_empty_node_takes_no_place_away(world in a_world(), zone in select(vec!["z1", "z2", "z3"])) {
+        let before = unplaced(&world);
+        let node = node("n-more")
+            .label("zone", zone)
+            .set("spec.providerID", "test://n-more");
+        let with_node = world.clone().node(node);
+        // Nobody defines the label `team` but pods that speak of it, on claims that they open: whether
+        // another one finds it there depends on where those go.
+        let speaks_of_team = |name: &String| {
+            let pod = world.pods.iter().find(|pod| pod.name() == name);
+            pod.is_some_and(|pod| pod.0["spec"].to_string().contains("team"))
+        };
+        for pod in unplaced(&with_node) {
+            prop_assert!(before.contains(&pod) || speaks_of_team(&pod), "{pod} had a place before");
+        }
+    }
+
+    #[test]
+    fn a_settled_world_of_neighbors_stays_as_it_is(world in a_world_of(a_neighbor())) {
+        let outcome = world.solve();
+        prop_assume!(outcome.report.unplaced.is_empty());
+        let later = world.clone().then(Stage::Initialized).solve();
+        prop_assert_eq!(&later.plan.claims, &Vec::new(), "{:#?}", later.lines());
+        prop_assert_eq!(&later.report.unplaced, &Vec::new());
     }
 
     #[test]

@@ -44,6 +44,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 pub enum Parts {
     /// The API alone: objects are stored, and nothing happens.
     Api,
+    /// Pods get places, and nothing else happens.
+    Scheduler,
     /// Workloads get pods, pods get places, and kwok plays the kubelets.
     All,
 }
@@ -97,15 +99,19 @@ impl ControlPlane {
             watchdog: Arc::clone(&watchdog),
         };
         plane.ready().await?;
-        if parts == Parts::All {
-            let kubeconfig = plane.kubeconfig();
-            for (name, arguments) in [
+        let kubeconfig = plane.kubeconfig();
+        let scheduler = ("kube-scheduler", controller_arguments(&kubeconfig));
+        let others = match parts {
+            Parts::Api => Vec::new(),
+            Parts::Scheduler => vec![scheduler],
+            Parts::All => vec![
                 ("kube-controller-manager", controller_arguments(&kubeconfig)),
-                ("kube-scheduler", controller_arguments(&kubeconfig)),
+                scheduler,
                 ("kwok", kwok_arguments(&kubeconfig, &folder)),
-            ] {
-                plane.others.push(start(name, arguments)?);
-            }
+            ],
+        };
+        for (name, arguments) in others {
+            plane.others.push(start(name, arguments)?);
         }
         Ok(plane)
     }
