@@ -1,5 +1,6 @@
 //! Every command that CI runs. `cargo xtask` lists them; `cargo xtask ci` runs them in order.
 
+mod catalogue;
 mod conformance;
 mod control_plane;
 mod real;
@@ -69,6 +70,11 @@ const TASKS: &[Task] = &[
 
 /// Tasks that people run and CI does not.
 const EXTRA: &[Task] = &[
+    Task {
+        name: "catalogue",
+        about: "EC2's tables as a file of instance types; `-- FOLDER REGION FILE`",
+        run: catalogue::write,
+    },
     Task {
         name: "conformance",
         about: "rewrites docs/conformance.md from the tests",
