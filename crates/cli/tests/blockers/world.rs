@@ -179,9 +179,11 @@ fn node(name: &str, zone: &Value) -> Value {
 }
 
 fn daemon(line: &Value) -> Value {
-    let ports = match &line["port"] {
-        Value::Null => json!([]),
-        port => json!([{"containerPort": port, "hostPort": port}]),
+    let port = &line["port"];
+    let ports = if port.is_null() {
+        json!([])
+    } else {
+        json!([{"containerPort": port, "hostPort": port}])
     };
     json!({
         "apiVersion": "apps/v1", "kind": "DaemonSet",
