@@ -54,7 +54,14 @@ pub(super) fn add(
         TemplateRefusal::Devices(_)
         | TemplateRefusal::DeviceRequirements(_)
         | TemplateRefusal::DeviceTypes => (String::from("devices"), claims_of(&snapshot.pods[pod])),
-        _ => return,
+        TemplateRefusal::Taints
+        | TemplateRefusal::Requirements
+        | TemplateRefusal::Volumes
+        | TemplateRefusal::InstanceTypes(_)
+        | TemplateRefusal::MinValues
+        | TemplateRefusal::NodeLimit
+        | TemplateRefusal::Limits
+        | TemplateRefusal::Reserved => return,
     };
     let of = explanation
         .constraints
