@@ -192,10 +192,12 @@ impl Lowering {
         let mut pod = objects::Pod::default();
         let name = buffer.metadata.name.as_deref().unwrap_or_default();
         pod.metadata.name = Some(format!("capacity-buffer-{name}-{number}"));
-        pod.metadata.namespace = buffer.metadata.namespace.clone();
+        pod.metadata
+            .namespace
+            .clone_from(&buffer.metadata.namespace);
         let uid = buffer.metadata.uid.as_deref().unwrap_or_default();
         pod.metadata.uid = Some(format!("{uid}-{number}"));
-        pod.metadata.labels = template.metadata.labels.clone();
+        pod.metadata.labels.clone_from(&template.metadata.labels);
         pod.spec = template.spec.clone();
         pod.spec.priority = Some(PRIORITY);
         pod.spec.node_name = None;

@@ -180,10 +180,10 @@ pub fn apply(
     sound.sort_by(|a, b| (Reverse(a.weight), b.name).cmp(&(Reverse(b.weight), a.name)));
     let mut stated: BTreeMap<u64, Vec<Labels>> = BTreeMap::new();
     for feed in pools.iter().filter_map(|(_, feed)| *feed) {
-        if !stated.contains_key(&feed.generation) {
-            let labels = feed.types.iter().map(|own| labels_of(lowering, own));
-            stated.insert(feed.generation, labels.collect());
-        }
+        stated.entry(feed.generation).or_insert_with(|| {
+            let types = feed.types.iter();
+            types.map(|own| labels_of(lowering, own)).collect()
+        });
     }
     let labels: Vec<Requirements> = pools
         .iter()

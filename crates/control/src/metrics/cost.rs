@@ -276,7 +276,7 @@ mod tests {
         case.check("p", 0.1, 0.0);
         let launched = |old| {
             case.costs
-                .changed(Some(old), Some(&large), |_| case.feed.clone())
+                .changed(Some(old), Some(&large), |_| case.feed.clone());
         };
         launched(&unlaunched);
         launched(&large);

@@ -96,6 +96,25 @@ async fn without_a_ready_pool_nothing_is_created_and_a_pool_that_becomes_ready_s
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_is_told_of_the_node_that_has_room_for_it() {
+    let mut world = World::new().await;
+    world.run();
+    world.pool("default", json!({})).await;
+    world.at(1).await;
+    let nodes = world.busy_nodes(1).await;
+    world.pending("beside", "1", json!({})).await;
+    world.at(world.seconds() + 5).await;
+    assert_eq!(world.claims().await.len(), 1);
+    let claim = world.claims().await.remove(0).metadata.name.unwrap();
+    let told = world.events("Nominated").await;
+    let expected = format!(
+        "Pod should schedule on: nodeclaim/{claim}, node/{}",
+        nodes[0]
+    );
+    assert_eq!(told.last(), Some(&expected), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_static_pool_serves_no_pods() {
     let mut world = World::new().await;
     world.run();
@@ -360,23 +379,4 @@ async fn a_limit_of_nodes_is_never_passed() {
     world.at(60).await;
     let claims = world.claims().await;
     assert_eq!(claims.len(), 2, "{}", world.dump().await);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_pod_is_told_of_the_node_that_has_room_for_it() {
-    let mut world = World::new().await;
-    world.run();
-    world.pool("default", json!({})).await;
-    world.at(1).await;
-    let nodes = world.busy_nodes(1).await;
-    world.pending("beside", "1", json!({})).await;
-    world.at(world.seconds() + 5).await;
-    assert_eq!(world.claims().await.len(), 1);
-    let claim = world.claims().await.remove(0).metadata.name.unwrap();
-    let told = world.events("Nominated").await;
-    let expected = format!(
-        "Pod should schedule on: nodeclaim/{claim}, node/{}",
-        nodes[0]
-    );
-    assert_eq!(told.last(), Some(&expected), "{told:?}");
 }

@@ -461,8 +461,7 @@ impl<'p> Ledger<'p> {
         counters: impl Fn(&Arc<str>, &Arc<str>) -> Option<Vec<&'p crate::device::CounterSet>>,
     ) -> Vec<Violation> {
         let mut violations = Vec::new();
-        let mut drawn: BTreeMap<(&Arc<str>, &Arc<str>, &Arc<str>, &Arc<str>), Quantity> =
-            BTreeMap::new();
+        let mut drawn: BTreeMap<[&Arc<str>; 4], Quantity> = BTreeMap::new();
         for (name, (device, uses, amounts)) in &self.devices {
             let is_over = |(dimension, used): (&Arc<str>, &Quantity)| {
                 let capacity = device.capacity.get(dimension);
@@ -472,12 +471,12 @@ impl<'p> Ledger<'p> {
                 violations.push(Violation::DeviceTwice((*name).clone()));
             }
             for draw in &device.draws {
-                let key = (&name.driver, &name.pool, &draw.set, &draw.counter);
+                let key = [&name.driver, &name.pool, &draw.set, &draw.counter];
                 let sum = drawn.entry(key).or_insert(Quantity::ZERO);
                 *sum += draw.amount;
             }
         }
-        for ((driver, pool, set, counter), sum) in drawn {
+        for ([driver, pool, set, counter], sum) in drawn {
             let sets = counters(driver, pool).unwrap_or_default();
             let found = sets.into_iter().find(|own| own.name == *set);
             let total = found.and_then(|own| own.counters.get(counter));
