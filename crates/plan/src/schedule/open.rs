@@ -2,6 +2,8 @@
 
 use alloc::{collections::VecDeque, vec::Vec};
 
+use fixedbitset::FixedBitSet;
+
 use super::{
     ask::Ask,
     class::Classes,
@@ -18,6 +20,13 @@ use crate::{
     vocabulary::PodId,
 };
 
+/// Bits of a word of a set.
+const WORD: usize = usize::BITS as usize;
+
+/// One claim in so many is few enough to put them in order rather than to walk all: putting one in order
+/// costs about as much as walking past so many.
+const MANY: usize = 16;
+
 /// A claim in the making.
 #[derive(Debug)]
 pub(super) struct OpenClaim {
@@ -32,6 +41,22 @@ pub(super) struct OpenClaim {
     /// Host ports of its pods.
     pub(super) ports: Vec<HostPort>,
     pub(super) min_values_relaxed: bool,
+}
+
+/// Claims of one template with the same requirements.
+#[derive(Debug)]
+struct Kind {
+    template: usize,
+    set: SetId,
+    claims: FixedBitSet,
+}
+
+/// How requirements keep a pod away.
+enum Obstacle {
+    /// Rules between pods stand in the way.
+    ForNow,
+    /// They contradict, unless the claims come to define more keys.
+    ForGood,
 }
 
 /// What asking a claim came to.
@@ -56,9 +81,18 @@ struct Memory<'m, 's, 't> {
 /// Upstream sorts its list of claims by pod count before each pod, starting from the last order: a claim
 /// that got a pod comes before those that had as many already, a new claim after those with one pod. The
 /// buckets reproduce that without sorting.
+///
+/// Most claims refuse most pods, so where few claims are left to ask, they are found by words of the bit
+/// sets and put in order by their seats, instead of walking past all that refuse.
 #[derive(Debug, Default)]
 pub(super) struct OpenClaims {
     claims: Vec<OpenClaim>,
+    /// Of each claim where it stands among those with as many pods, smaller first.
+    seats: Vec<i64>,
+    /// How often a seat was given.
+    seated: i64,
+    /// The claims of each template and requirement set: what a set cannot take none of them can.
+    kinds: Vec<Kind>,
     /// Per number of pods, the claims with so many, in the order they are asked.
     buckets: Vec<VecDeque<usize>>,
 }
@@ -67,9 +101,107 @@ impl OpenClaims {
     pub(super) fn push(&mut self, claim: OpenClaim) -> usize {
         let at = self.claims.len();
         let count = claim.pods.len();
+        self.join(at, claim.template, claim.set);
         self.claims.push(claim);
+        self.seated += 1;
+        self.seats.push(self.seated);
         self.bucket(count).push_back(at);
         at
+    }
+
+    /// Counts a claim among those of a kind.
+    fn join(&mut self, at: usize, template: usize, set: SetId) {
+        let is_of = |kind: &Kind| (kind.template, kind.set) == (template, set);
+        let place = self.kinds.iter().position(is_of).unwrap_or_else(|| {
+            self.kinds.push(Kind {
+                template,
+                set,
+                claims: FixedBitSet::new(),
+            });
+            self.kinds.len() - 1
+        });
+        self.kinds[place].claims.grow_and_insert(at);
+    }
+
+    /// Gives a claim another set of requirements.
+    fn change_set(&mut self, at: usize, set: SetId) {
+        let claim = &mut self.claims[at];
+        let (template, before) = (claim.template, claim.set);
+        if before == set {
+            return;
+        }
+        claim.set = set;
+        for kind in &mut self.kinds {
+            if (kind.template, kind.set) == (template, before) {
+                kind.claims.set(at, false);
+            }
+        }
+        self.join(at, template, set);
+    }
+
+    /// The claims whose requirements cannot take the pod now, whatever room they have. Those that never
+    /// can are added to the refusals of its class.
+    fn contradicting(
+        &self,
+        ask: &Ask<'_>,
+        refused: &mut FixedBitSet,
+        sets: &mut Sets<'_>,
+        topology: &mut Topology<'_>,
+        templates: &Templates,
+    ) -> FixedBitSet {
+        let mut not_now = FixedBitSet::with_capacity(self.claims.len());
+        for kind in &self.kinds {
+            if kind.claims.is_subset(refused) {
+                continue;
+            }
+            let template = &templates.templates[kind.template];
+            match kind.ask(ask, template, sets, topology) {
+                None => {}
+                Some(Obstacle::ForNow) => not_now.union_with(&kind.claims),
+                Some(Obstacle::ForGood) => refused.union_with(&kind.claims),
+            }
+        }
+        not_now
+    }
+
+    /// Moves a claim that got a pod from those that had as many before it to the head of the next.
+    fn advance(&mut self, at: usize, count: usize) {
+        let Self { seats, buckets, .. } = self;
+        if let Ok(place) = buckets[count].binary_search_by_key(&seats[at], |&other| seats[other]) {
+            buckets[count].remove(place);
+        }
+        self.seated += 1;
+        self.seats[at] = -self.seated;
+        self.bucket(count + 1).push_front(at);
+    }
+
+    /// The claims outside of these sets in the order they are asked, if they are few; `forbidden` is a set
+    /// of hosts.
+    fn few_left(
+        &self,
+        [refused, not_now]: [&FixedBitSet; 2],
+        forbidden: Option<&FixedBitSet>,
+        first_host: usize,
+    ) -> Option<Vec<usize>> {
+        let most = self.claims.len() / MANY;
+        let mut left = Vec::new();
+        for first in (0..self.claims.len()).step_by(WORD) {
+            let banned = forbidden.map_or(0, |hosts| word(hosts, first_host + first));
+            let mut open = !(word(refused, first) | word(not_now, first) | banned);
+            while open != 0 {
+                let at = first + open.trailing_zeros() as usize;
+                if at >= self.claims.len() {
+                    break;
+                }
+                if left.len() == most {
+                    return None;
+                }
+                left.push(at);
+                open &= open - 1;
+            }
+        }
+        left.sort_unstable_by_key(|&at| (self.claims[at].pods.len(), self.seats[at]));
+        Some(left)
     }
 
     fn bucket(&mut self, count: usize) -> &mut VecDeque<usize> {
@@ -92,42 +224,47 @@ impl OpenClaims {
     ) -> Option<(usize, bool)> {
         let refused = &mut classes[ask.class].refused;
         refused.grow(self.claims.len());
-        // Claims that refuse for good and those that rules between pods forbid for now.
+        // Claims that refuse for good and those that rules between pods forbid for now are passed over.
         let first_host = topology.first_claim_host();
+        let not_now = self.contradicting(ask, refused, sets, topology, templates);
+        let forbidden = topology.forbidden(ask.profile);
+        let few = self.few_left([refused, &not_now], forbidden, first_host);
+        let walked = if few.is_some() { 0 } else { self.buckets.len() };
+        let all = self.buckets[..walked].iter().flatten().copied();
         let mut accepted = None;
-        'buckets: for (count, bucket) in self.buckets.iter().enumerate() {
-            for (seat, &at) in bucket.iter().enumerate() {
-                if refused.contains(at) || topology.forbids(ask.profile, first_host + at) {
-                    continue;
+        for at in few.into_iter().flatten().chain(all) {
+            let passed_over = refused.contains(at) || not_now.contains(at);
+            if passed_over || topology.forbids(ask.profile, first_host + at) {
+                continue;
+            }
+            let claim = &self.claims[at];
+            let template = &templates.templates[claim.template];
+            let memory = Memory {
+                sets: &mut *sets,
+                topology: &mut *topology,
+                reservations: &*reservations,
+            };
+            match claim.ask(at, ask, template, memory) {
+                Answer::Yes(set, slots, held) => {
+                    accepted = Some((at, (set, slots, held)));
+                    break;
                 }
-                let claim = &self.claims[at];
-                let template = &templates.templates[claim.template];
-                let memory = Memory {
-                    sets: &mut *sets,
-                    topology: &mut *topology,
-                    reservations: &*reservations,
-                };
-                match claim.ask(at, ask, template, memory) {
-                    Answer::Yes(set, slots, held) => {
-                        accepted = Some((count, seat, at, (set, slots, held)));
-                        break 'buckets;
-                    }
-                    Answer::NotNow => {}
-                    Answer::Never => refused.insert(at),
-                }
+                Answer::NotNow => {}
+                Answer::Never => refused.insert(at),
             }
         }
-        let (count, seat, at, (set, slots, held)) = accepted?;
+        let (at, (set, slots, held)) = accepted?;
         let is_freed = reservations.hold(at, held);
+        let count = self.claims[at].pods.len();
+        let before = self.claims[at].set;
+        let defines_more = sets.get(set).iter().count() > sets.get(before).iter().count();
+        self.change_set(at, set);
         let claim = &mut self.claims[at];
-        let defines_more = sets.get(set).iter().count() > sets.get(claim.set).iter().count();
-        claim.set = set;
         claim.slots = slots;
         claim.pods.push(ask.id);
         claim.requests.add(&ask.pod.requests);
         claim.ports.extend(ask.pod.shape.ports.iter().cloned());
-        self.bucket(count).remove(seat);
-        self.bucket(count + 1).push_front(at);
+        self.advance(at, count);
         if defines_more {
             for class in classes.iter_mut() {
                 if class.refused.len() > at {
@@ -145,6 +282,39 @@ impl OpenClaims {
     /// The claims in the order they were opened.
     pub(super) fn into_claims(self) -> Vec<OpenClaim> {
         self.claims
+    }
+}
+
+impl Kind {
+    /// Whether the requirements alone would let the pod on such a claim: what they become is left open.
+    fn ask(
+        &self,
+        ask: &Ask<'_>,
+        template: &Template,
+        sets: &mut Sets<'_>,
+        topology: &mut Topology<'_>,
+    ) -> Option<Obstacle> {
+        if !template.tolerates(sets, ask.wish) {
+            return Some(Obstacle::ForGood);
+        }
+        let Some(wished) = sets.narrow(self.set, ask.wish) else {
+            return Some(Obstacle::ForGood);
+        };
+        let mut obstacle = Obstacle::ForGood;
+        for volumes in ask.volumes.alternatives() {
+            let set = match volumes {
+                None => Some(wished),
+                Some(volumes) => sets.narrow(wished, volumes),
+            };
+            let Some(set) = set else {
+                continue;
+            };
+            if topology.narrow(ask.profile, sets, set).is_some() {
+                return None;
+            }
+            obstacle = Obstacle::ForNow;
+        }
+        Some(obstacle)
     }
 }
 
@@ -256,5 +426,35 @@ impl OpenClaim {
         }
         // Adding a pod never lowers a minimum number of values, whatever the policy.
         min_values_met(&template.catalog, &slots, sets.get(set)).then_some(slots)
+    }
+}
+
+/// The bits of a set from this one on.
+fn word(set: &FixedBitSet, first: usize) -> usize {
+    let (at, offset) = (first / WORD, first % WORD);
+    let of = |at: usize| set.as_slice().get(at).copied().unwrap_or(0);
+    let low = of(at) >> offset;
+    if offset == 0 {
+        return low;
+    }
+    low | of(at + 1) << (WORD - offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_may_start_anywhere() {
+        let mut set = FixedBitSet::with_capacity(130);
+        for at in [3, 64, 70, 129] {
+            set.insert(at);
+        }
+        for first in 0..140 {
+            let expected = (0..WORD)
+                .filter(|bit| set.contains(first + bit))
+                .fold(0, |bits, bit| bits | 1 << bit);
+            assert_eq!(word(&set, first), expected, "from {first}");
+        }
     }
 }
