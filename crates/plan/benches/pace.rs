@@ -9,26 +9,21 @@
     reason = "a measuring tool: it prints, and it is the one place here that looks at a clock"
 )]
 
+mod world;
+
 use std::{sync::Arc, time::Instant};
 
 use jiff::Timestamp;
-use karpenter_api::{NodePool, objects};
+use karpenter_api::objects;
 use karpenter_plan::{
-    Catalog, CatalogFeed, InstanceType, Lowering, NodeInput, Offering, Options, Overhead, Parts,
-    PoolPart, Price, Snapshot, WellKnown, check, schedule,
+    Catalog, CatalogFeed, InstanceType, NodeInput, Offering, Options, Overhead, Parts, PoolPart,
+    Price, Snapshot, check, schedule,
 };
 use serde_json::{Value, json};
 
-const ROUNDS: usize = 7;
+use self::world::{ZONE, entry, lowering, pending, pool};
 
-fn entry(key: &str, values: &[&str]) -> karpenter_api::Requirement {
-    karpenter_api::Requirement {
-        key: key.to_owned(),
-        operator: "In".to_owned(),
-        values: Some(values.iter().map(|value| (*value).to_owned()).collect()),
-        min_values: None,
-    }
-}
+const ROUNDS: usize = 7;
 
 /// The product of 12 sizes, 3 ratios of memory, 2 architectures and 2 systems: 144 types.
 fn types() -> Vec<InstanceType> {
@@ -58,7 +53,7 @@ fn instance_type(cpu: i64, family: &str, ratio: i64, arch: &str, os: &str) -> In
         [("spot", 0.7), ("on-demand", 1.0)].map(|(capacity, factor)| Offering {
             requirements: vec![
                 entry("karpenter.sh/capacity-type", &[capacity]),
-                entry("topology.kubernetes.io/zone", &[zone]),
+                entry(ZONE, &[zone]),
             ],
             price: Price::from_dollars(price * factor),
             available: true,
@@ -70,7 +65,7 @@ fn instance_type(cpu: i64, family: &str, ratio: i64, arch: &str, os: &str) -> In
             entry("node.kubernetes.io/instance-type", &[&name]),
             entry("kubernetes.io/arch", &[arch]),
             entry("kubernetes.io/os", &[os]),
-            entry("topology.kubernetes.io/zone", &zones),
+            entry(ZONE, &zones),
             entry("karpenter.sh/capacity-type", &["spot", "on-demand"]),
             entry("family", &[family]),
         ],
@@ -88,33 +83,11 @@ fn instance_type(cpu: i64, family: &str, ratio: i64, arch: &str, os: &str) -> In
     }
 }
 
-fn pool() -> NodePool {
-    serde_json::from_value(json!({
-        "apiVersion": "karpenter.sh/v1", "kind": "NodePool",
-        "metadata": {"name": "default", "uid": "default"},
-        "spec": {"template": {"spec": {
-            "nodeClassRef": {"group": "g", "kind": "K", "name": "default"},
-            "requirements": [{"key": "team", "operator": "Exists"}],
-        }}},
-        "status": {"conditions": [
-            {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
-        ]},
-    }))
-    .unwrap()
-}
-
 fn pod(name: &str, cpu: &str, memory: &str, selector: &Value) -> objects::Pod {
-    serde_json::from_value(json!({
-        "metadata": {"name": name, "namespace": "default", "uid": name},
-        "spec": {
-            "nodeSelector": selector,
-            "containers": [{"name": "main", "resources": {"requests": {"cpu": cpu, "memory": memory}}}],
-        },
-        "status": {"conditions": [
-            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"},
-        ]},
-    }))
-    .unwrap()
+    let requests = json!({"cpu": cpu, "memory": memory});
+    let containers = json!([{"name": "main", "resources": {"requests": requests}}]);
+    let spec = json!({"nodeSelector": selector, "containers": containers});
+    pending(name, &json!({}), &spec)
 }
 
 /// Pods of so many shapes and thirty sizes.
@@ -123,7 +96,7 @@ fn diverse(count: usize, shapes: usize) -> Vec<objects::Pod> {
     (0..count)
         .map(|at| {
             let shape = at % shapes;
-            let mut selector = json!({"topology.kubernetes.io/zone": zones[shape % 4]});
+            let mut selector = json!({ZONE: zones[shape % 4]});
             if shape >= 4 {
                 selector["team"] = json!(format!("team-{}", shape / 4));
             }
@@ -157,17 +130,17 @@ fn nodes(count: usize) -> Vec<objects::Node> {
 }
 
 fn measure(title: &str, pods: &[objects::Pod], nodes: &[objects::Node]) {
-    let mut lowering = Lowering::new(&WellKnown {
-        labels: vec!["family".to_owned()],
-        node_classes: vec![("g".to_owned(), "K".to_owned())],
-        ..WellKnown::default()
-    });
+    let mut lowering = lowering(&["family"]);
     let feed = CatalogFeed {
         generation: 1,
         types: types().into(),
     };
     let catalog: Arc<Catalog> = lowering.catalog(&feed);
-    let pool = Arc::new(lowering.pool(&pool()).unwrap());
+    let pool = Arc::new(
+        lowering
+            .pool(&pool(&json!([{"key": "team", "operator": "Exists"}])))
+            .unwrap(),
+    );
     let start = Instant::now();
     let pods: Vec<_> = pods.iter().map(|pod| Arc::new(lowering.pod(pod))).collect();
     let lowered = start.elapsed();
