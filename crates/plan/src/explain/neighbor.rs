@@ -1,5 +1,5 @@
-//! Rules between pods, places of volumes and claims of devices: what they say against a pool, and which of
-//! the rules would have to go.
+//! Rules between pods and claims of devices: what they say against a pool, and which of the rules would have
+//! to go.
 
 use alloc::format;
 use alloc::string::String;
