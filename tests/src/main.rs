@@ -141,7 +141,7 @@ fn judge_worlds(arguments: &[String]) -> Result<()> {
     }
     say(&text);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/worlds.md");
-    fs::write(file, text)?;
+    fs::write(file, text + "\n")?;
     ensure!(
         outcome.refused.is_empty(),
         "{} placements were refused",

@@ -65,7 +65,7 @@ impl Ctx {
         let (events, writer) = Recorder::new(clock);
         let mirror =
             Mirror::with_nomination_window(cloud.well_known(), options.nomination_window());
-        mirror.set_gates(&options.gates);
+        mirror.set_gates(options.gates);
         mirror.set_default_constraints(Arc::clone(&options.default_constraints));
         if !options.ignore_dra_requests {
             mirror.honor_devices();

@@ -1,9 +1,9 @@
 //! Random worlds, planned by us and judged by a pod scheduler: each placement must be one that the
 //! scheduler accepts.
 //!
-//! [`random`](mod@random) makes a world of a seed. [`place`](mod@place) plans it and makes the nodes
+//! `random` makes a world of a seed. `place` plans it and makes the nodes
 //! that the plan asks for, each of a type and an offering that the plan leaves open, at random.
-//! [`judge`](mod@judge) gives nodes and pods to a cluster where a pod scheduler runs and our controller
+//! `judge` gives nodes and pods to a cluster where a pod scheduler runs and our controller
 //! does not, and sees who is bound. A pod is held to the node that the plan names by a resource of
 //! which only that node has some: a selector would change over which nodes the pod spreads.
 //!

@@ -296,7 +296,7 @@ fn freeze(
         seed: 0,
     });
     let mirror = Mirror::new(kwok.well_known());
-    mirror.set_gates(&options.gates);
+    mirror.set_gates(options.gates);
     mirror.set_default_constraints(Arc::clone(&options.default_constraints));
     if !options.ignore_dra_requests {
         mirror.honor_devices();
@@ -367,7 +367,7 @@ fn freeze(
     apply::<ReplicaSet>(&mirror, take("apps/v1", "ReplicaSet"), &mut refused);
     apply::<StatefulSet>(&mirror, take("apps/v1", "StatefulSet"), &mut refused);
     apply::<Pod>(&mirror, pods, &mut refused);
-    complain_of_extras(&mirror, &options.gates, now);
+    complain_of_extras(&mirror, options.gates, now);
     World {
         snapshot: mirror.snapshot(now),
         refused,
@@ -376,7 +376,7 @@ fn freeze(
 }
 
 /// Says which overlays and buffers count for nothing, and why.
-fn complain_of_extras(mirror: &Mirror, gates: &FeatureGates, now: Timestamp) {
+fn complain_of_extras(mirror: &Mirror, gates: FeatureGates, now: Timestamp) {
     let idle = |kind: &str, count: usize| {
         output::complain(&format!(
             "karpenter: warning: {count} {kind} objects are ignored, the feature gate {kind} is off"

@@ -55,7 +55,9 @@ impl Found {
         };
         let generation = match self {
             Self::PodTemplate(own) => own.metadata.generation,
-            _ => None,
+            Self::Nothing | Self::Deployment(_) | Self::ReplicaSet(_) | Self::StatefulSet(_) => {
+                None
+            }
         };
         Some(Unit {
             template,

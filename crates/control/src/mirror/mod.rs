@@ -66,8 +66,8 @@ impl Mirror {
     }
 
     /// Overlays and buffers count for something only behind their gates, and are only read then.
-    pub fn set_gates(&self, gates: &FeatureGates) {
-        self.write().gates = gates.clone();
+    pub fn set_gates(&self, gates: FeatureGates) {
+        self.write().gates = gates;
     }
 
     /// Gives pods that state no spread these. Their selectors are deduced from Services and controllers,
