@@ -43,6 +43,7 @@ fn scalable() -> Value {
 
 #[test]
 fn size() {
+    let row = "scheduling/B1";
     let all =
         json!({"scalableRef": scalable(), "replicas": 5, "percentage": 80, "limits": {"cpu": "4"}});
     let mut unlimited = all.clone();
@@ -79,7 +80,7 @@ fn size() {
         let text = spec.to_string();
         let resolved = resolve(spec, &template(), workload);
         let replicas = resolved.outcome.unwrap().replicas;
-        assert_eq!(replicas, expected, "scheduling/B1: {text}");
+        assert_eq!(replicas, expected, "{row}: {text}");
         assert_eq!(resolved.pods.len(), usize::try_from(expected).unwrap());
     }
 }

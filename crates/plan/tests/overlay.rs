@@ -132,6 +132,7 @@ fn one_zone() {
 
 #[test]
 fn arithmetic_of_adjustments() {
+    let row = "scheduling/O2";
     for (price, adjustment, expected) in [
         (2.0, "-100%", 0.0),
         (2.0, "-5", 0.0),
@@ -144,7 +145,7 @@ fn arithmetic_of_adjustments() {
         assert_eq!(
             outcome.prices("only"),
             [expected; 5],
-            "scheduling/O2: {price} {adjustment}"
+            "{row}: {price} {adjustment}"
         );
     }
 }
