@@ -18,7 +18,7 @@ use karpenter_plan::{
     schedule::{self, Plan, Report},
 };
 use tokio::time::{Instant, sleep_until};
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::{
     Task,
@@ -552,7 +552,7 @@ fn report(ctx: &Ctx, snapshot: &Snapshot, answer: &Answer) {
     }
     ctx.status.retain_placed(|pod| ctx.mirror.is_waiting(pod));
     for (pod, reason) in ctx.status.round_ends(refused) {
-        warn!(pod = %pod, error = reason, "could not schedule pod");
+        error!(pod = %pod, error = reason, "could not schedule pod");
         ctx.decisions.tell(Decision::Refused {
             pod: pod.to_string(),
             reason,

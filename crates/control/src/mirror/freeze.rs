@@ -127,6 +127,22 @@ fn lower_all<Source, Value>(
     values
 }
 
+/// The same for objects that are lowered each by itself.
+fn lower_each<Object, Value>(
+    cache: &mut BTreeMap<Key, Lowered<Arc<Object>, Value>>,
+    objects: &Objects<Arc<Object>>,
+    mut lower: impl FnMut(&Object) -> Result<Value, Problem>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Arc<Value>> {
+    lower_all(
+        cache,
+        keyed(objects),
+        Arc::ptr_eq,
+        |object| lower(object),
+        problems,
+    )
+}
+
 fn keyed<T: Clone>(objects: &Objects<T>) -> Vec<(Key, T)> {
     objects
         .iter()
@@ -218,88 +234,77 @@ impl State {
             |(daemon, newest)| lowering.daemon(daemon, newest.as_deref()),
             &mut problems,
         );
-        let budgets = lower_all(
+        let budgets = lower_each(
             &mut cache.budgets,
-            keyed(budgets),
-            Arc::ptr_eq,
+            budgets,
             |budget| lowering.budget(budget),
             &mut problems,
         );
-        let namespaces = lower_all(
+        let namespaces = lower_each(
             &mut cache.namespaces,
-            keyed(namespaces),
-            Arc::ptr_eq,
+            namespaces,
             |namespace| Ok(lowering.namespace(namespace)),
             &mut problems,
         );
         let volumes = VolumeParts {
-            claims: lower_all(
+            claims: lower_each(
                 &mut cache.volume_claims,
-                keyed(volume_claims),
-                Arc::ptr_eq,
+                volume_claims,
                 |claim| Ok(lowering.volume_claim(claim)),
                 &mut problems,
             ),
-            volumes: lower_all(
+            volumes: lower_each(
                 &mut cache.volumes,
-                keyed(volumes),
-                Arc::ptr_eq,
+                volumes,
                 |volume| Ok(lowering.volume(volume)),
                 &mut problems,
             ),
-            classes: lower_all(
+            classes: lower_each(
                 &mut cache.storage_classes,
-                keyed(storage_classes),
-                Arc::ptr_eq,
+                storage_classes,
                 |class| Ok(lowering.volume_class(class)),
                 &mut problems,
             ),
-            limits: lower_all(
+            limits: lower_each(
                 &mut cache.csi_nodes,
-                keyed(csi_nodes),
-                Arc::ptr_eq,
+                csi_nodes,
                 |node| Ok(lowering.attach_limits(node)),
                 &mut problems,
             ),
         };
         let devices = honors_devices.then(|| DeviceParts {
-            slices: lower_all(
+            slices: lower_each(
                 &mut cache.resource_slices,
-                keyed(resource_slices),
-                Arc::ptr_eq,
+                resource_slices,
                 |slice| Ok(lowering.resource_slice(slice)),
                 &mut problems,
             ),
-            claims: lower_all(
+            claims: lower_each(
                 &mut cache.resource_claims,
-                keyed(resource_claims),
-                Arc::ptr_eq,
+                resource_claims,
                 |claim| Ok(lowering.resource_claim(claim)),
                 &mut problems,
             ),
-            classes: lower_all(
+            classes: lower_each(
                 &mut cache.device_classes,
-                keyed(device_classes),
-                Arc::ptr_eq,
+                device_classes,
                 |class| Ok(lowering.device_class(class)),
                 &mut problems,
             ),
         });
         let mut default_spreads = DefaultSpreads {
             spreads: lowering.default_spreads(default_constraints),
-            services: lower_all(
+            services: lower_each(
                 &mut cache.services,
-                keyed(services),
-                Arc::ptr_eq,
+                services,
                 |service| Ok(lowering.service(service)),
                 &mut problems,
             ),
             controllers: Vec::new(),
         };
-        default_spreads.controllers.extend(lower_all(
+        default_spreads.controllers.extend(lower_each(
             &mut cache.replication_controllers,
-            keyed(replication_controllers),
-            Arc::ptr_eq,
+            replication_controllers,
             |own| {
                 let selector = LabelSelector {
                     match_labels: own.spec.selector.clone(),
@@ -310,20 +315,18 @@ impl State {
             },
             &mut problems,
         ));
-        default_spreads.controllers.extend(lower_all(
+        default_spreads.controllers.extend(lower_each(
             &mut cache.replica_sets,
-            keyed(replica_sets),
-            Arc::ptr_eq,
+            replica_sets,
             |own| {
                 let (kind, selector) = (ControllerKind::ReplicaSet, own.spec.selector.as_ref());
                 Ok(lowering.controller_selector(kind, &own.metadata, selector))
             },
             &mut problems,
         ));
-        default_spreads.controllers.extend(lower_all(
+        default_spreads.controllers.extend(lower_each(
             &mut cache.stateful_sets,
-            keyed(stateful_sets),
-            Arc::ptr_eq,
+            stateful_sets,
             |own| {
                 let (kind, selector) = (ControllerKind::StatefulSet, own.spec.selector.as_ref());
                 Ok(lowering.controller_selector(kind, &own.metadata, selector))

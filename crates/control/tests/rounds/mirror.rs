@@ -1,8 +1,12 @@
 //! The picture does not depend on the order in which it was told.
 
 use karpenter_api::{
-    NodeClaim, NodePool,
-    objects::{DaemonSet, Node, Pod, PodDisruptionBudget},
+    CapacityBuffer, NodeClaim, NodeOverlay, NodePool,
+    objects::{
+        DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+        PodDisruptionBudget, Service, StorageClass, pod::TopologySpreadConstraint,
+        workload::PodTemplate,
+    },
 };
 use karpenter_control::mirror::{Key, Mirror, Mirrored};
 use karpenter_plan::{node_claim, schedule};
@@ -91,6 +95,110 @@ fn objects() -> Vec<Value> {
     objects
 }
 
+/// What pods refer to beside nodes: volumes, namespaces, Services, each other; and what users add to it.
+fn surroundings() -> Vec<Value> {
+    let zone = "topology.kubernetes.io/zone";
+    let mut objects = vec![
+        json!({
+            "kind": "Namespace",
+            "metadata": { "name": "default", "resourceVersion": "50", "labels": { "tier": "a" } },
+        }),
+        json!({
+            "kind": "StorageClass",
+            "metadata": { "name": "zonal", "resourceVersion": "51" },
+            "provisioner": "ebs.csi.aws.com",
+            "volumeBindingMode": "WaitForFirstConsumer",
+            "allowedTopologies": [
+                { "matchLabelExpressions": [{ "key": zone, "values": ["test-zone-b"] }] },
+            ],
+        }),
+        json!({
+            "kind": "Service",
+            "metadata": { "name": "shop", "namespace": "default", "resourceVersion": "52" },
+            "spec": { "selector": { "app": "shop" } },
+        }),
+        json!({
+            "kind": "PersistentVolume",
+            "metadata": { "name": "disk", "resourceVersion": "53" },
+            "spec": {
+                "csi": { "driver": "ebs.csi.aws.com", "volumeHandle": "v" },
+                "nodeAffinity": { "required": { "nodeSelectorTerms": [
+                    { "matchExpressions": [{ "key": zone, "operator": "In", "values": ["test-zone-c"] }] },
+                ] } },
+            },
+        }),
+        json!({
+            "kind": "PersistentVolumeClaim",
+            "metadata": {
+                "name": "bound", "namespace": "default", "resourceVersion": "54",
+                "annotations": { "pv.kubernetes.io/bind-completed": "yes" },
+            },
+            "spec": { "volumeName": "disk", "storageClassName": "zonal" },
+        }),
+        json!({
+            "kind": "PersistentVolumeClaim",
+            "metadata": { "name": "unbound", "namespace": "default", "resourceVersion": "55" },
+            "spec": { "storageClassName": "zonal" },
+        }),
+        json!({
+            "kind": "NodeOverlay",
+            "metadata": { "name": "discount", "uid": "discount", "resourceVersion": "56" },
+            "spec": {
+                "requirements": [{ "key": "example.com/team", "operator": "In", "values": ["a"] }],
+                "priceAdjustment": "-50%",
+            },
+        }),
+        json!({
+            "kind": "NodeOverlay",
+            "metadata": { "name": "also", "uid": "also", "resourceVersion": "57" },
+            "spec": { "requirements": [], "priceAdjustment": "+1", "weight": 2 },
+        }),
+        json!({
+            "kind": "PodTemplate",
+            "metadata": { "name": "unit", "namespace": "default", "resourceVersion": "58" },
+            "template": { "spec": { "containers": [{
+                "name": "main", "resources": { "requests": { "cpu": "2" } },
+            }] } },
+        }),
+        json!({
+            "kind": "CapacityBuffer",
+            "metadata": {
+                "name": "spare", "namespace": "default", "uid": "spare", "resourceVersion": "59",
+            },
+            "spec": { "podTemplateRef": { "name": "unit" }, "replicas": 3 },
+        }),
+    ];
+    for index in 0..12 {
+        let claim = ["bound", "unbound"][index % 2];
+        let volumes = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": claim } }]);
+        let apart = json!({ "podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [{
+                "topologyKey": "kubernetes.io/hostname",
+                "labelSelector": { "matchLabels": { "app": "shop" } },
+            }],
+        } });
+        objects.push(json!({
+            "kind": "Pod",
+            "metadata": {
+                "name": format!("shop-{index}"), "namespace": "default",
+                "uid": format!("shop-{index}"), "resourceVersion": "60",
+                "creationTimestamp": crate::world::EPOCH, "labels": { "app": "shop" },
+            },
+            "spec": {
+                "volumes": if index < 6 { volumes } else { json!([]) },
+                "affinity": if index % 3 == 0 { apart } else { json!({}) },
+                "containers": [{
+                    "name": "main", "resources": { "requests": { "cpu": format!("{}m", 50 + index) } },
+                }],
+            },
+            "status": { "phase": "Pending", "conditions": [{
+                "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            }] },
+        }));
+    }
+    objects
+}
+
 fn tell<K: Mirrored + DeserializeOwned>(mirror: &Mirror, object: &Value) {
     mirror.apply(serde_json::from_value::<K>(object.clone()).unwrap());
 }
@@ -108,12 +216,27 @@ fn shuffled(mut objects: Vec<Value>, mut seed: u64) -> Vec<Value> {
 /// What a round makes of the objects, told in this order.
 async fn round(world: &World, objects: &[Value]) -> String {
     let mirror = Mirror::new(world.ctx.cloud.well_known());
+    mirror.set_gates("NodeOverlay=true,CapacityBuffer=true".parse().unwrap());
+    let spread: TopologySpreadConstraint = serde_json::from_value(json!({
+        "maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone",
+        "whenUnsatisfiable": "ScheduleAnyway",
+    }))
+    .unwrap();
+    mirror.set_default_constraints([spread].into());
     for object in objects {
         match object["kind"].as_str().unwrap() {
             "NodePool" => tell::<NodePool>(&mirror, object),
             "Node" => tell::<Node>(&mirror, object),
             "DaemonSet" => tell::<DaemonSet>(&mirror, object),
             "PodDisruptionBudget" => tell::<PodDisruptionBudget>(&mirror, object),
+            "Namespace" => tell::<Namespace>(&mirror, object),
+            "StorageClass" => tell::<StorageClass>(&mirror, object),
+            "Service" => tell::<Service>(&mirror, object),
+            "PersistentVolume" => tell::<PersistentVolume>(&mirror, object),
+            "PersistentVolumeClaim" => tell::<PersistentVolumeClaim>(&mirror, object),
+            "NodeOverlay" => tell::<NodeOverlay>(&mirror, object),
+            "PodTemplate" => tell::<PodTemplate>(&mirror, object),
+            "CapacityBuffer" => tell::<CapacityBuffer>(&mirror, object),
             _ => tell::<Pod>(&mirror, object),
         }
     }
@@ -145,14 +268,19 @@ async fn round(world: &World, objects: &[Value]) -> String {
 #[tokio::test(start_paused = true)]
 async fn any_order_of_events_gives_the_same_plan() {
     let world = World::new().await;
-    let expected = round(&world, &objects()).await;
-    assert!(
-        expected.contains("node-1") && expected.contains("NodeClaim"),
-        "{expected}"
-    );
+    let all = [objects(), surroundings()].concat();
+    let expected = round(&world, &all).await;
+    for part in [
+        "node-1",
+        "NodeClaim",
+        "test-zone-c",
+        "price-overlay-applied",
+    ] {
+        assert!(expected.contains(part), "{part} is not in {expected}");
+    }
     for seed in 1..20 {
         assert_eq!(
-            round(&world, &shuffled(objects(), seed)).await,
+            round(&world, &shuffled(all.clone(), seed)).await,
             expected,
             "seed {seed}"
         );
