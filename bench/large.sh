@@ -67,7 +67,7 @@ sort -n "$folder/plan"
 } >"$folder/cluster.yaml"
 "$binary" local --no-controller -f "$folder/cluster.yaml" --kubeconfig "$folder/kubeconfig" >"$folder/local" 2>&1 &
 processes+=($!)
-until grep -q "http" "$folder/local" && [ -s "$folder/kubeconfig" ]; do sleep 0.5; done
+until [ -s "$folder/kubeconfig" ]; do sleep 0.5; done
 url="$(sed -n 's/ *server: //p' "$folder/kubeconfig")"
 marked() { curl --silent "$url/api/v1/namespaces/default/pods/p-50000" | grep -c Unschedulable || true; }
 until [ "$(marked)" -gt 0 ]; do sleep 1; done
