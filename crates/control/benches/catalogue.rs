@@ -191,7 +191,7 @@ fn main() {
         let freeze = median(|round| {
             let mut changed = node(round);
             changed.metadata.resource_version = Some(format!("{}", 100 + round));
-            changed.spec.unschedulable = round.is_multiple_of(2);
+            changed.spec.unschedulable = Some(round.is_multiple_of(2));
             mirror.apply(changed);
             mirror.snapshot(now);
         });

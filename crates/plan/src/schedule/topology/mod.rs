@@ -18,10 +18,7 @@ use self::{
     group::{Hosts, Stake, Values},
     universe::Universe,
 };
-use super::{
-    ladder::Step,
-    set::{SetId, Sets},
-};
+use super::{ladder::Step, set::SetId};
 use crate::{
     labels::Labels,
     node::Node,
