@@ -226,9 +226,13 @@ impl OpenClaims {
         refused.grow(self.claims.len());
         // Claims that refuse for good and those that rules between pods forbid for now are passed over.
         let first_host = topology.first_claim_host();
-        let not_now = self.contradicting(ask, refused, sets, topology, templates);
-        let forbidden = topology.forbidden(ask.profile);
-        let few = self.few_left([refused, &not_now], forbidden, first_host);
+        let (mut not_now, mut few) = (FixedBitSet::new(), None);
+        // To walk a handful costs less than to ask their kinds first.
+        if self.claims.len() > WORD {
+            not_now = self.contradicting(ask, refused, sets, topology, templates);
+            let forbidden = topology.forbidden(ask.profile);
+            few = self.few_left([refused, &not_now], forbidden, first_host);
+        }
         let walked = if few.is_some() { 0 } else { self.buckets.len() };
         let all = self.buckets[..walked].iter().flatten().copied();
         let mut accepted = None;
