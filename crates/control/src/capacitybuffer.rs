@@ -11,7 +11,7 @@ use std::{
 };
 
 use karpenter_api::{
-    CapacityBuffer, Condition, PodTemplateReference,
+    CapacityBuffer, PodTemplateReference,
     objects::{Deployment, ReplicaSet, StatefulSet, workload::PodTemplate},
 };
 use karpenter_plan::{
@@ -19,14 +19,13 @@ use karpenter_plan::{
     buffer::Buffer,
     schedule::{Plan, Report},
 };
-use serde_json::Value;
 
 use crate::{
     Task,
     ctx::Ctx,
     mirror::{Key, Mirrored},
     nodeclaim::{
-        draft::{Conditioned, Draft},
+        draft::{Draft, conditioned},
         write,
     },
     queue::{self, Failure, Next, Policy, Queue},
@@ -41,28 +40,7 @@ const GATHERING: Duration = Duration::from_secs(1);
 const READY_FOR_PROVISIONING: &str = "ReadyForProvisioning";
 const PROVISIONING: &str = "Provisioning";
 
-impl Conditioned for CapacityBuffer {
-    const DEPENDENTS: &'static [&'static str] = &[];
-
-    fn conditions(&self) -> &[Condition] {
-        self.status
-            .as_ref()
-            .and_then(|status| status.conditions.as_deref())
-            .unwrap_or_default()
-    }
-
-    fn conditions_mut(&mut self) -> &mut Vec<Condition> {
-        self.status
-            .get_or_insert_default()
-            .conditions
-            .get_or_insert_default()
-    }
-
-    fn status_value(&self) -> Value {
-        // Our own types always have a JSON form: their maps have string keys.
-        serde_json::to_value(&self.status).unwrap_or_default()
-    }
-}
+conditioned!(CapacityBuffer, &[]);
 
 /// What a round did with the virtual pods of a buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

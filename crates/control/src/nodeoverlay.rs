@@ -5,15 +5,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use karpenter_api::{Condition, NodeOverlay, NodePool, conditions::VALIDATION_SUCCEEDED};
-use serde_json::Value;
+use karpenter_api::{NodeOverlay, NodePool, conditions::VALIDATION_SUCCEEDED};
 
 use crate::{
     Task,
     ctx::Ctx,
     mirror::Change,
     nodeclaim::{
-        draft::{Conditioned, Draft},
+        draft::{Draft, conditioned},
         write,
     },
     queue::{self, Failure, Next, Policy, Queue},
@@ -25,28 +24,7 @@ const INTERVAL: Duration = Duration::from_hours(6);
 /// Changes of pools and types are gathered for so long.
 const GATHERING: Duration = Duration::from_secs(1);
 
-impl Conditioned for NodeOverlay {
-    const DEPENDENTS: &'static [&'static str] = &[VALIDATION_SUCCEEDED];
-
-    fn conditions(&self) -> &[Condition] {
-        self.status
-            .as_ref()
-            .and_then(|status| status.conditions.as_deref())
-            .unwrap_or_default()
-    }
-
-    fn conditions_mut(&mut self) -> &mut Vec<Condition> {
-        self.status
-            .get_or_insert_default()
-            .conditions
-            .get_or_insert_default()
-    }
-
-    fn status_value(&self) -> Value {
-        // Our own types always have a JSON form: their maps have string keys.
-        serde_json::to_value(&self.status).unwrap_or_default()
-    }
-}
+conditioned!(NodeOverlay, &[VALIDATION_SUCCEEDED]);
 
 /// The controller; nothing while the gate is closed.
 pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {

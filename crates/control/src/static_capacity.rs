@@ -138,13 +138,15 @@ fn had_machine(claim: &NodeClaim) -> bool {
     status.is_some_and(|status| status.provider_id.is_some())
 }
 
+/// The pool is there and keeps a number of nodes.
+fn is_static(ctx: &Ctx, pool: &str) -> bool {
+    let pool = ctx.mirror.named::<NodePool>(pool);
+    pool.is_some_and(|pool| pool.spec.replicas.is_some())
+}
+
 /// Creates the claims that a pool lacks.
 async fn scale_up(ctx: Arc<Ctx>, pool: String) -> Result<Next, Failure> {
-    let is_static = ctx
-        .mirror
-        .named::<NodePool>(&pool)
-        .is_some_and(|pool| pool.spec.replicas.is_some());
-    if !is_static {
+    if !is_static(&ctx, &pool) {
         return Ok(Next::Wait);
     }
     let seed = ctx.options.seed.wrapping_add(ctx.mirror.generation());
@@ -199,11 +201,7 @@ async fn create(
 
 /// Deletes the claims that are too many for a pool.
 async fn scale_down(ctx: Arc<Ctx>, pool: String) -> Result<Next, Failure> {
-    let is_static = ctx
-        .mirror
-        .named::<NodePool>(&pool)
-        .is_some_and(|pool| pool.spec.replicas.is_some());
-    if !is_static {
+    if !is_static(&ctx, &pool) {
         return Ok(Next::Wait);
     }
     let snapshot = ctx.mirror.snapshot(ctx.clock.now());

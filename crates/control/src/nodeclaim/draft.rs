@@ -12,7 +12,6 @@ use karpenter_api::{
     nodepool::NodePool,
 };
 use kube::Resource;
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// A kind that reports conditions with a root that follows from some of them.
@@ -27,54 +26,38 @@ pub(crate) trait Conditioned: Resource<DynamicType = ()> + Clone {
     fn status_value(&self) -> Value;
 }
 
-impl Conditioned for NodeClaim {
-    const DEPENDENTS: &'static [&'static str] = &NODECLAIM_DEPENDENTS;
+/// Says of a kind whose conditions stand in `status.conditions` which of them the root follows from.
+macro_rules! conditioned {
+    ($kind:ty, $dependents:expr) => {
+        impl $crate::nodeclaim::draft::Conditioned for $kind {
+            const DEPENDENTS: &'static [&'static str] = $dependents;
 
-    fn conditions(&self) -> &[Condition] {
-        self.status
-            .as_ref()
-            .and_then(|status| status.conditions.as_deref())
-            .unwrap_or_default()
-    }
+            fn conditions(&self) -> &[karpenter_api::Condition] {
+                self.status
+                    .as_ref()
+                    .and_then(|status| status.conditions.as_deref())
+                    .unwrap_or_default()
+            }
 
-    fn conditions_mut(&mut self) -> &mut Vec<Condition> {
-        self.status
-            .get_or_insert_default()
-            .conditions
-            .get_or_insert_default()
-    }
+            fn conditions_mut(&mut self) -> &mut Vec<karpenter_api::Condition> {
+                self.status
+                    .get_or_insert_default()
+                    .conditions
+                    .get_or_insert_default()
+            }
 
-    fn status_value(&self) -> Value {
-        value(&self.status)
-    }
+            fn status_value(&self) -> serde_json::Value {
+                // Our own types always have a JSON form: their maps have string keys.
+                serde_json::to_value(&self.status).unwrap_or_default()
+            }
+        }
+    };
 }
 
-impl Conditioned for NodePool {
-    const DEPENDENTS: &'static [&'static str] = &NODEPOOL_DEPENDENTS;
+pub(crate) use conditioned;
 
-    fn conditions(&self) -> &[Condition] {
-        self.status
-            .as_ref()
-            .and_then(|status| status.conditions.as_deref())
-            .unwrap_or_default()
-    }
-
-    fn conditions_mut(&mut self) -> &mut Vec<Condition> {
-        self.status
-            .get_or_insert_default()
-            .conditions
-            .get_or_insert_default()
-    }
-
-    fn status_value(&self) -> Value {
-        value(&self.status)
-    }
-}
-
-/// Our own types always have a JSON form: their maps have string keys.
-fn value(status: &impl Serialize) -> Value {
-    serde_json::to_value(status).unwrap_or_default()
-}
+conditioned!(NodeClaim, &NODECLAIM_DEPENDENTS);
+conditioned!(NodePool, &NODEPOOL_DEPENDENTS);
 
 /// An object under consideration.
 #[derive(Clone, Debug)]
