@@ -103,10 +103,15 @@ fn judge_worlds(arguments: &[String]) -> Result<()> {
     let start = Instant::now();
     let mut outcome = worlds::Outcome::default();
     runtime.block_on(async {
-        let plane = ControlPlane::start(&env::temp_dir(), Parts::Scheduler).await?;
-        let client = plane.client().await?;
+        let spreads = worlds::default_spreads();
+        let plane = ControlPlane::start_scheduler(&env::temp_dir(), &spreads).await?;
+        let scheduler = worlds::Scheduler {
+            client: plane.client().await?,
+            patience: SCHEDULER_PATIENCE,
+            has_default_spreads: true,
+        };
         for seed in first..first + count {
-            worlds::world(&client, seed, SCHEDULER_PATIENCE, &mut outcome)
+            worlds::world(&scheduler, seed, &mut outcome)
                 .await
                 .with_context(|| format!("seed {seed}"))?;
             if outcome.worlds % 10 == 0 {
@@ -126,7 +131,7 @@ fn judge_worlds(arguments: &[String]) -> Result<()> {
          | Seeds | Pods placed | of them with rules between pods | Pods without a place | New nodes | \
          Placements refused | Seconds | Machine |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- |\n\
-         | {first} to {} | {} | {} | {} | {} | {} | {} | {} |\n",
+         | {first} to {} | {} | {} | {} | {} | {} | {} | {} |\n\n{}\n",
         first + count - 1,
         outcome.placed,
         outcome.ruled,
@@ -135,6 +140,7 @@ fn judge_worlds(arguments: &[String]) -> Result<()> {
         outcome.refused.len(),
         start.elapsed().as_secs(),
         figures::load(),
+        worlds::LEFT_OUT,
     );
     for refused in &outcome.refused {
         let _ = write!(text, "\n- {refused}");

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use karpenter_sim::{GENESIS, Options, World};
-use karpenter_tests::worlds::{self, Outcome};
+use karpenter_tests::worlds::{self, Outcome, Scheduler};
 
 /// A fixed slice of the seeds.
 const SEEDS: std::ops::Range<u64> = 1..61;
@@ -17,10 +17,14 @@ fn the_binder_accepts_every_placement() {
         ..Options::new(GENESIS, 1)
     })
     .unwrap();
-    let client = cluster.client();
+    let scheduler = Scheduler {
+        client: cluster.client(),
+        patience: Duration::from_mins(1),
+        has_default_spreads: false,
+    };
     let mut outcome = Outcome::default();
     for seed in SEEDS {
-        let judged = worlds::world(&client, seed, Duration::from_mins(1), &mut outcome);
+        let judged = worlds::world(&scheduler, seed, &mut outcome);
         cluster.run(judged).unwrap();
     }
     assert!(outcome.refused.is_empty(), "{:#?}", outcome.refused);

@@ -415,6 +415,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::cases::cases(256))]
+
         #[test]
         fn printing_and_parsing_is_the_identity(nanos in any::<i64>()) {
             let duration = GoDuration::from_nanos(nanos);

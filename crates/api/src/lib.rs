@@ -14,6 +14,8 @@
 )]
 
 pub mod capacitybuffer;
+#[cfg(test)]
+mod cases;
 pub mod common;
 pub mod conditions;
 pub mod crds;

@@ -705,6 +705,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::cases::cases(256))]
+
         #[test]
         fn printing_and_parsing_is_the_identity(
             nanos in any::<i128>().prop_map(|nanos| nanos / 1_000_000_000),

@@ -8,6 +8,9 @@ use karpenter_api::{KWOKNodeClass, NodeClaim, NodePool, nodepool_hash, validatio
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+#[path = "../src/cases.rs"]
+mod cases;
+
 fn examples() -> [Value; 5] {
     let template = json!({
         "nodeClassRef": {"group": "karpenter.kwok.sh", "kind": "KWOKNodeClass", "name": "default"},
@@ -124,7 +127,7 @@ fn anything() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(cases::cases(2000))]
 
     #[test]
     fn anything_anywhere(

@@ -473,6 +473,59 @@ fn explain_gives_every_constraint_its_own_verdict() {
     assert_eq!(answer["verdict"], "new-node");
 }
 
+/// Two nodes with room, and a pool of small nodes.
+const ROOM: &str = "
+apiVersion: karpenter.sh/v1
+kind: NodePool
+metadata: {name: spare}
+spec:
+  template:
+    spec:
+      nodeClassRef: {group: karpenter.kwok.sh, kind: KWOKNodeClass, name: default}
+      requirements:
+      - {key: kubernetes.io/os, operator: In, values: [linux]}
+      - {key: karpenter.kwok.sh/instance-family, operator: In, values: [c]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: one, labels: {kubernetes.io/hostname: one}}
+status:
+  allocatable: {cpu: \"8\", memory: 32Gi, pods: \"20\"}
+  conditions: [{type: Ready, status: \"True\"}]
+---
+apiVersion: v1
+kind: Node
+metadata: {name: two, labels: {kubernetes.io/hostname: two}}
+status:
+  allocatable: {cpu: \"8\", memory: 32Gi, pods: \"20\"}
+  conditions: [{type: Ready, status: \"True\"}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: small}
+spec:
+  containers:
+  - {name: main, image: pause, resources: {requests: {cpu: 100m}}}
+";
+
+#[test]
+fn explain_says_where_else_a_pod_could_go() {
+    let folder = Folder::new("alternatives", &[("room.yaml", ROOM)]);
+    let arguments = ["explain", "pod", "default/small", "-f", "room.yaml"];
+    let answer = json(&folder, &[&arguments[..], &["-o", "json"]].concat());
+    assert_eq!(answer["verdict"], "existing-node", "{answer}");
+    let alternatives = answer["alternatives"].as_array().unwrap();
+    let [node, pool] = &alternatives[..] else {
+        panic!("{alternatives:?}");
+    };
+    assert_eq!(node, "node two");
+    // There are so many types of that family for Linux; a pod so small fits the smallest.
+    let pool = pool.as_str().unwrap();
+    let expected = "nodepool spare: 24 instance types, cheapest c-1x-";
+    assert!(pool.starts_with(expected), "{pool}");
+    check(&folder, &arguments, 0, "possible: node two", "");
+}
+
 #[test]
 fn types_and_definitions_are_listed() {
     let folder = Folder::new("types", &[("inflate.yaml", INFLATE)]);

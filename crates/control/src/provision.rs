@@ -242,7 +242,7 @@ async fn round(ctx: &Arc<Ctx>, buffers: &Observations) -> Outcome {
                 .unplaced
                 .iter()
                 .zip(causes)
-                // Those wait for the next round, which may serve them from reserved capacity.
+                // Those wait for the next round, without a word.
                 .filter(|((_, refusal), _)| !refusal.is_deferral())
                 .map(|((pod, refusal), (_, cause))| Refusal {
                     pod: *pod,

@@ -11,6 +11,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod buffer;
 pub mod catalog;

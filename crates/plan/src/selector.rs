@@ -44,6 +44,14 @@ impl Selector {
             .is_some_and(|terms| terms.iter().all(|term| term.holds(labels)))
     }
 
+    /// Selects what both select.
+    pub(crate) fn and(self, other: &Self) -> Self {
+        let terms = self.terms.zip(other.terms.as_ref());
+        let terms =
+            terms.map(|(own, others)| own.into_iter().chain(others.iter().cloned()).collect());
+        Self { terms }.sorted()
+    }
+
     /// The same selector in one canonical spelling, so that equal rules are equal values.
     pub(crate) fn sorted(mut self) -> Self {
         if let Some(terms) = &mut self.terms {

@@ -337,7 +337,7 @@ fn devices_that_others_hold() {
 
 #[test]
 fn what_a_claim_names_must_exist() {
-    row(
+    let missing = row(
         "scheduling/G9",
         gpus().pod(pod("a").claims("gpu")).pod(pod("b")),
         &[
@@ -355,7 +355,7 @@ fn what_a_claim_names_must_exist() {
             "a: unplaced, allocating dynamic resources, resourceclaim \"default/gpu\", request gpu, deviceclass \"gpu\" not found",
         ],
     );
-    row(
+    let too_few = row(
         "scheduling/G9",
         gpus().device(claim("gpu", 3)).pod(pod("a").claims("gpu")),
         &[
@@ -363,6 +363,9 @@ fn what_a_claim_names_must_exist() {
             "a: unplaced, allocating dynamic resources, no instance type can satisfy the allocation",
         ],
     );
+    // A claim may come after its pod: nobody is told until it is there.
+    assert!(missing.report.unplaced[0].1.is_deferral());
+    assert!(!too_few.report.unplaced[0].1.is_deferral());
     let template = json!({"name": "gpu", "resourceClaimTemplateName": "gpu"});
     let generated = |statuses: Value| {
         gpus().device(claim("a-gpu-x", 1)).pod(

@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod buffer;
+#[path = "../../api/src/cases.rs"]
+mod cases;
 mod check;
 mod default_spread;
 mod devices;
@@ -10,6 +12,7 @@ mod disruption;
 mod explain;
 mod fixtures;
 mod limits;
+mod neighbors;
 mod overlay;
 mod properties;
 mod requirement;

@@ -28,7 +28,7 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use process::{Process, Program};
 pub use programs::{FOLDER, program};
@@ -64,6 +64,16 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts it and waits until it answers. Its logs and its kubeconfig are below `parent`.
     pub async fn start(parent: &Path, parts: Parts) -> Result<Self> {
+        Self::start_with(parent, parts, &json!([])).await
+    }
+
+    /// Starts one where pods get places and nothing else happens, and pods that say nothing spread like
+    /// this.
+    pub async fn start_scheduler(parent: &Path, default_spreads: &Value) -> Result<Self> {
+        Self::start_with(parent, Parts::Scheduler, default_spreads).await
+    }
+
+    async fn start_with(parent: &Path, parts: Parts, default_spreads: &Value) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = parent.join(format!("karpenter-{}-{number}", std::process::id()));
@@ -103,7 +113,16 @@ impl ControlPlane {
         let scheduler = ("kube-scheduler", controller_arguments(&kubeconfig));
         let others = match parts {
             Parts::Api => Vec::new(),
-            Parts::Scheduler => vec![scheduler],
+            Parts::Scheduler => {
+                let configuration = scheduler_configuration(&kubeconfig, default_spreads);
+                let file = folder.join("scheduler.yaml");
+                fs::write(&file, serde_saphyr::to_string(&configuration)?)?;
+                let arguments = vec![
+                    format!("--config={}", file.display()),
+                    "--secure-port=0".into(),
+                ];
+                vec![("kube-scheduler", arguments)]
+            }
             Parts::All => vec![
                 ("kube-controller-manager", controller_arguments(&kubeconfig)),
                 scheduler,
@@ -196,14 +215,14 @@ impl ControlPlane {
     /// Lets etcd forget everything but the present, as it does by itself every five minutes.
     pub async fn compact(&self) -> Result<i64> {
         let client = Client::try_from(Config::new(self.etcd_url.parse()?))?;
-        let post = async |path: &str, body: serde_json::Value| -> Result<serde_json::Value> {
+        let post = async |path: &str, body: Value| -> Result<Value> {
             let request = http::Request::post(path).body(serde_json::to_vec(&body)?)?;
             Ok(client.request(request).await?)
         };
         let status = post("/v3/maintenance/status", json!({})).await?;
         let revision = status
             .pointer("/header/revision")
-            .and_then(serde_json::Value::as_str)
+            .and_then(Value::as_str)
             .and_then(|revision| revision.parse().ok())
             .context("etcd did not say its revision")?;
         post(
@@ -298,6 +317,23 @@ fn controller_arguments(kubeconfig: &Path) -> Vec<String> {
         "--kube-api-qps=500".into(),
         "--kube-api-burst=1000".into(),
     ]
+}
+
+/// What the arguments of controllers say, and how pods spread by default.
+fn scheduler_configuration(kubeconfig: &Path, default_spreads: &Value) -> Value {
+    json!({
+        "apiVersion": "kubescheduler.config.k8s.io/v1",
+        "kind": "KubeSchedulerConfiguration",
+        "clientConnection": {"kubeconfig": kubeconfig, "qps": 500, "burst": 1000},
+        "leaderElection": {"leaderElect": false},
+        "profiles": [{
+            "schedulerName": "default-scheduler",
+            "pluginConfig": [{
+                "name": "PodTopologySpread",
+                "args": {"defaultingType": "List", "defaultConstraints": default_spreads},
+            }],
+        }],
+    })
 }
 
 fn kwok_arguments(kubeconfig: &Path, folder: &Path) -> Vec<String> {

@@ -1,20 +1,27 @@
 //! A planned world given to a cluster where a pod scheduler runs.
+//!
+//! The pods of DaemonSets are made here, on their nodes: no controller of them runs there.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::{
+    apps::v1::ReplicaSet,
+    core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod},
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    core::NamespaceResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
+    Scheduler,
+    generate::{World, default_spreads},
     place::{Placed, Placement},
-    random::World,
 };
 
 /// How often the pods are looked at.
@@ -30,21 +37,24 @@ fn seat(node: &str) -> String {
 
 /// Which placements the scheduler does not accept, with its words. The cluster is empty afterwards.
 pub(super) async fn judge(
-    client: &Client,
+    scheduler: &Scheduler,
     world: &World,
     placed: &Placed,
-    patience: Duration,
 ) -> Result<Vec<String>> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &world.namespace);
+    let client = &scheduler.client;
     prepare(client, world, placed).await?;
     for Placement { pod, node } in &placed.placements {
         let mut pod = pod.clone();
         if let Some(fields) = pod.as_object_mut() {
             fields.remove("status");
         }
+        if !scheduler.has_default_spreads {
+            write_default_spreads(&mut pod, world);
+        }
         let resources = &mut pod["spec"]["containers"][0]["resources"];
         resources["requests"][seat(node)] = json!("1");
         resources["limits"][seat(node)] = json!("1");
+        let pods: Api<Pod> = in_namespace_of(&pod, client)?;
         create(&pods, &pod).await?;
         let name = pod["metadata"]["name"].as_str().context("a pod's name")?;
         for _ in 0..LOOKS {
@@ -57,8 +67,8 @@ pub(super) async fn judge(
     }
     let start = Instant::now();
     let refused = loop {
-        let refused = unbound(&pods, &placed.placements).await?;
-        if refused.is_empty() || start.elapsed() > patience {
+        let refused = unbound(client, &placed.placements).await?;
+        if refused.is_empty() || start.elapsed() > scheduler.patience {
             break refused;
         }
         tokio::time::sleep(STEP).await;
@@ -69,8 +79,12 @@ pub(super) async fn judge(
 
 async fn prepare(client: &Client, world: &World, placed: &Placed) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let namespace = json!({"metadata": {"name": world.namespace}});
-    create(&namespaces, &namespace).await?;
+    for namespace in &world.namespaces {
+        create(&namespaces, namespace).await?;
+    }
+    for set in &world.replica_sets {
+        create(&in_namespace_of::<ReplicaSet>(set, client)?, set).await?;
+    }
     let nodes: Api<Node> = Api::all(client.clone());
     for node in world.nodes.iter().chain(&placed.new_nodes) {
         let name = node["metadata"]["name"].as_str().context("a node's name")?;
@@ -92,7 +106,7 @@ async fn prepare(client: &Client, world: &World, placed: &Placed) -> Result<()> 
             create(&Api::<PersistentVolume>::all(client.clone()), object).await?;
             continue;
         }
-        let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &world.namespace);
+        let claims: Api<PersistentVolumeClaim> = in_namespace_of(object, client)?;
         create(&claims, object).await?;
         let name = object["metadata"]["name"]
             .as_str()
@@ -102,11 +116,38 @@ async fn prepare(client: &Client, world: &World, placed: &Placed) -> Result<()> 
             .patch_status(name, &PatchParams::default(), &status)
             .await?;
     }
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &world.namespace);
-    for pod in &world.running {
-        create(&pods, pod).await?;
+    for pod in world.running.iter().chain(&placed.daemon_pods) {
+        create(&in_namespace_of::<Pod>(pod, client)?, pod).await?;
     }
     Ok(())
+}
+
+fn in_namespace_of<K>(object: &Value, client: &Client) -> Result<Api<K>>
+where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    let namespace = object["metadata"]["namespace"].as_str();
+    Ok(Api::namespaced(
+        client.clone(),
+        namespace.context("a namespace")?,
+    ))
+}
+
+/// Writes into a pod how the cluster spreads it by default.
+fn write_default_spreads(pod: &mut Value, world: &World) {
+    if pod["spec"]["topologySpreadConstraints"].is_array() {
+        return;
+    }
+    let owner = &pod["metadata"]["ownerReferences"][0]["name"];
+    let mut sets = world.replica_sets.iter();
+    let Some(set) = sets.find(|set| set["metadata"]["name"] == *owner) else {
+        return;
+    };
+    let mut spreads = default_spreads();
+    for spread in spreads.as_array_mut().into_iter().flatten() {
+        spread["labelSelector"] = set["spec"]["selector"].clone();
+    }
+    pod["spec"]["topologySpreadConstraints"] = spreads;
 }
 
 /// Creates an object as somebody would write it.
@@ -126,7 +167,8 @@ where
     Ok(())
 }
 
-async fn unbound(pods: &Api<Pod>, placements: &[Placement]) -> Result<Vec<String>> {
+async fn unbound(client: &Client, placements: &[Placement]) -> Result<Vec<String>> {
+    let pods: Api<Pod> = Api::all(client.clone());
     let wanted: BTreeMap<&str, &str> = placements
         .iter()
         .filter_map(|one| Some((one.pod["metadata"]["name"].as_str()?, &*one.node)))
@@ -157,8 +199,12 @@ async fn unbound(pods: &Api<Pod>, placements: &[Placement]) -> Result<Vec<String
 
 async fn clear(client: &Client, world: &World, placed: &Placed) -> Result<()> {
     let now = DeleteParams::default().grace_period(0);
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &world.namespace);
-    for pod in pods.list(&ListParams::default()).await? {
+    for pod in Api::<Pod>::all(client.clone())
+        .list(&ListParams::default())
+        .await?
+    {
+        let namespace = pod.namespace().unwrap_or_default();
+        let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
         pods.delete(&pod.name_any(), &now).await?;
     }
     let nodes: Api<Node> = Api::all(client.clone());

@@ -5,7 +5,9 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 use anyhow::{Result, anyhow, ensure};
 use karpenter_api::{
     NodePool,
-    objects::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod},
+    objects::{
+        DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicaSet,
+    },
 };
 use karpenter_cloud::Cloud as _;
 use karpenter_control::mirror::{Mirror, Mirrored};
@@ -17,7 +19,10 @@ use kube::Client;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::random::{Random, World};
+use super::{
+    generate::{self, World},
+    random::Random,
+};
 
 /// A pod and the node that it shall go to.
 pub(super) struct Placement {
@@ -29,6 +34,8 @@ pub(super) struct Placement {
 pub(super) struct Placed {
     /// The nodes of the plan's claims.
     pub(super) new_nodes: Vec<Value>,
+    /// Pods of DaemonSets that come to nodes, old and new ones, before anybody else does.
+    pub(super) daemon_pods: Vec<Value>,
     /// In the order in which they were planned.
     pub(super) placements: Vec<Placement>,
     /// Pods without a place.
@@ -58,7 +65,13 @@ pub(super) fn place(client: &Client, world: &World, seed: u64) -> Result<Placed>
         placements.len() + report.unplaced.len() + report.ignored.len() == world.pending.len(),
         "seed {seed}: a pod is missing"
     );
+    let nodes = || world.nodes.iter().chain(&new_nodes);
+    let all = world
+        .daemons
+        .iter()
+        .flat_map(|daemon| nodes().filter_map(move |node| generate::daemon_pod(daemon, node)));
     Ok(Placed {
+        daemon_pods: all.filter(|pod| !world.running.contains(pod)).collect(),
         new_nodes,
         unplaced: world.pending.len() - placements.len(),
         placements,
@@ -76,7 +89,17 @@ fn snapshot(client: &Client, world: &World, types: &[InstanceType]) -> Result<Ar
         generation: 1,
         types: types.to_vec().into(),
     };
-    tell::<Namespace>(&mirror, &json!({"metadata": {"name": world.namespace}}))?;
+    let constraints: Vec<_> = serde_json::from_value(generate::default_spreads())?;
+    mirror.set_default_constraints(constraints.into());
+    for namespace in &world.namespaces {
+        tell::<Namespace>(&mirror, namespace)?;
+    }
+    for set in &world.replica_sets {
+        tell::<ReplicaSet>(&mirror, set)?;
+    }
+    for daemon in &world.daemons {
+        tell::<DaemonSet>(&mirror, daemon)?;
+    }
     for pool in &world.pools {
         tell::<NodePool>(&mirror, pool)?;
         let name = pool["metadata"]["name"].as_str().unwrap_or_default();

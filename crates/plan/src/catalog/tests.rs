@@ -14,6 +14,9 @@ use crate::{
     vocabulary::{TypeId, Vocabulary},
 };
 
+#[path = "../../../api/src/cases.rs"]
+mod cases;
+
 const KEYS: [&str; 4] = [
     "topology.kubernetes.io/zone",
     "karpenter.sh/capacity-type",
@@ -135,7 +138,7 @@ fn naive(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases::cases(500))]
 
     #[test]
     fn masks_say_what_a_naive_reading_says(

@@ -1,7 +1,8 @@
 //! Rules between pods hold once everybody is where the plan puts them.
 //!
 //! The order of placements is not known here, so a spread is judged by what must hold at the end: a
-//! domain may be ahead only by pods that state no such rule themselves and came later.
+//! domain may be ahead only by pods that state no such rule themselves and came later, or that were on a
+//! claim before it was known in which domain that would be.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -163,15 +164,17 @@ impl Judge<'_> {
 
     fn is_near(&self, stand: &Stand<'_>, term: &AffinityTerm) -> bool {
         let own = self.domains(stand.place, term.key);
-        let selected =
-            |other: &&Stand<'_>| other.id != stand.id && self.selects(stand.pod, term, other.pod);
+        // Only pods that all terms select count for any of them.
+        let all = &stand.pod.shape.topology.affinity;
+        let is_wanted = |other: &Pod| all.iter().all(|term| self.selects(stand.pod, term, other));
+        let selected = |other: &&Stand<'_>| other.id != stand.id && is_wanted(other.pod);
         let mut selected = self.stands.iter().filter(selected);
         let is_joined = selected.clone().any(|other| {
             let domains = self.domains(other.place, term.key);
             domains.iter().any(|domain| own.contains(domain))
         });
         // The first of its kind may begin where it likes if nobody is anywhere that it could join.
-        let begins = self.selects(stand.pod, term, stand.pod)
+        let begins = is_wanted(stand.pod)
             && !selected.any(|other| {
                 let settled = self.settled(other.place, term.key);
                 !other.is_new

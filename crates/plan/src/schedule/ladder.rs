@@ -128,10 +128,9 @@ impl Step {
         kept
     }
 
-    /// Affinity terms that are kept in this step.
-    pub(super) fn affinity(self, shape: &Shape) -> impl Iterator<Item = &AffinityTerm> {
-        let preferred = &shape.topology.preferred_affinity[usize::from(self.together)..];
-        shape.topology.affinity.iter().chain(preferred)
+    /// Preferred affinity terms that are kept in this step.
+    pub(super) fn preferred_affinity(self, shape: &Shape) -> &[AffinityTerm] {
+        &shape.topology.preferred_affinity[usize::from(self.together)..]
     }
 
     /// Anti-affinity terms that are kept in this step.

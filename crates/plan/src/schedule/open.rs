@@ -313,7 +313,8 @@ impl Kind {
             let Some(set) = set else {
                 continue;
             };
-            if topology.narrow(ask.profile, sets, set).is_some() {
+            let minds_claims = topology.minds_claims(ask.profile);
+            if minds_claims || topology.narrow(ask.profile, sets, set).is_some() {
                 return None;
             }
             obstacle = Obstacle::ForNow;
@@ -380,7 +381,8 @@ impl OpenClaim {
             let Some(set) = set else {
                 continue;
             };
-            let Some(narrowed) = topology.narrow(ask.profile, sets, set) else {
+            let host = topology.first_claim_host() + at;
+            let Some(narrowed) = topology.narrow_claim(ask.profile, sets, set, host) else {
                 answer = Answer::NotNow;
                 continue;
             };

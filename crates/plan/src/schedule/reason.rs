@@ -150,14 +150,15 @@ impl Refusal {
         }
     }
 
-    /// The pod waits for the next round, which may serve it from reserved capacity: nobody is told, and
-    /// it gives up no preference (scheduling 4.11).
+    /// The pod waits for the next round, which may serve it from reserved capacity (scheduling 4.11) or
+    /// know the claim that it names (9.2; the kube-scheduler says so of the pod itself): no event tells of
+    /// it, and it gives up no preference.
     pub fn is_deferral(&self) -> bool {
         match self {
             Self::Templates(refusals) => refusals.iter().any(|(_, refusal)| refusal.is_deferral()),
+            Self::DeviceClaimMissing(_) => true,
             Self::NoPools
             | Self::DevicesIgnored
-            | Self::DeviceClaimMissing(_)
             | Self::Contradiction(_)
             | Self::Volumes(_)
             | Self::NoTypes

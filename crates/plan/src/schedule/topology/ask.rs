@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use fixedbitset::FixedBitSet;
 
-use super::{Domains, GroupId, ProfileId, Rule, Topology, possible_values};
+use super::{Domains, GroupId, ProfileId, Rule, Topology, group::Values, possible_values};
 use crate::{
     node::Node,
     pod::Pod,
@@ -92,7 +92,7 @@ impl Topology<'_> {
                 match group.identity.rule {
                     Rule::Spread => count.is_some_and(|count| i64::from(count) + own <= limit),
                     Rule::Affinity => match count {
-                        Some(0) => values.may_begin(stake, vocabulary),
+                        Some(0) => values.may_begin(stake, None, vocabulary),
                         Some(_) => true,
                         None => false,
                     },
@@ -115,9 +115,38 @@ impl Topology<'_> {
         if let Some(&known) = self.asking.narrowed.get(&set) {
             return known;
         }
-        let narrowed = self.try_narrow(profile, sets, set).ok();
+        let narrowed = self.try_narrow(profile, sets, set, None).ok();
         self.asking.narrowed.insert(set, narrowed);
         narrowed
+    }
+
+    /// The same of a claim, by its host: a pod may join others of its kind there, wherever that will be.
+    pub(in crate::schedule) fn narrow_claim(
+        &mut self,
+        profile: ProfileId,
+        sets: &mut Sets<'_>,
+        set: SetId,
+        host: usize,
+    ) -> Option<SetId> {
+        if self.has_open(profile, |values| values.is_open_on(host)) {
+            return self.try_narrow(profile, sets, set, Some(host)).ok();
+        }
+        self.narrow(profile, sets, set)
+    }
+
+    /// The answer for a claim may differ from the one for its requirements.
+    pub(in crate::schedule) fn minds_claims(&self, profile: ProfileId) -> bool {
+        self.has_open(profile, Values::is_open)
+    }
+
+    fn has_open(&self, profile: ProfileId, is_open: impl Fn(&Values) -> bool) -> bool {
+        let values = &self.profiles[profile.0].values;
+        values
+            .iter()
+            .any(|(id, _)| match &self.groups[id.0].domains {
+                Domains::Values(values) => is_open(values),
+                Domains::Hosts(_) => false,
+            })
     }
 
     pub(super) fn try_narrow(
@@ -125,12 +154,13 @@ impl Topology<'_> {
         profile: ProfileId,
         sets: &mut Sets<'_>,
         set: SetId,
+        host: Option<usize>,
     ) -> Result<SetId, GroupId> {
         let base = sets.get(set).clone();
         let mut narrowed = set;
         for (at, (id, _)) in self.profiles[profile.0].values.iter().enumerate() {
             let key = self.groups[id.0].identity.key;
-            let allowed = self.allowed(profile, at, base.get(key));
+            let allowed = self.allowed(profile, at, base.get(key), host);
             if allowed.is_empty() {
                 return Err(*id);
             }
@@ -147,6 +177,7 @@ impl Topology<'_> {
         profile: ProfileId,
         at: usize,
         candidate: Option<&Requirement>,
+        host: Option<usize>,
     ) -> Vec<ValueId> {
         let vocabulary = &*self.snapshot.vocabulary;
         let (id, stake) = &self.profiles[profile.0].values[at];
@@ -159,7 +190,7 @@ impl Topology<'_> {
                 .least(stake, candidate, self.asking.limits[at], vocabulary)
                 .into_iter()
                 .collect(),
-            Rule::Affinity => values.joined(stake, candidate, vocabulary),
+            Rule::Affinity => values.joined(stake, candidate, host, vocabulary),
             Rule::AntiAffinity | Rule::Inverse => values.free(stake, candidate, vocabulary),
         }
     }

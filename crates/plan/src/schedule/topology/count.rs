@@ -78,6 +78,12 @@ impl Topology<'_> {
                 let all = matches!(identity.rule, Rule::AntiAffinity | Rule::Inverse);
                 if is_settled || all {
                     values.record_all(possible);
+                } else if let (Rule::Affinity, Some(host), true) = (
+                    identity.rule,
+                    host,
+                    self.snapshot.nodes[node].is_unlaunched(),
+                ) {
+                    values.leave_open(host);
                 }
             }
         }
@@ -139,10 +145,13 @@ impl Topology<'_> {
                 let requirement = set.get(identity.key).filter(|own| !own.is_complement());
                 let possible = requirement.map_or(&[][..], Requirement::values);
                 let all = matches!(identity.rule, Rule::AntiAffinity | Rule::Inverse);
-                if possible.len() != 1 && !all {
+                if possible.len() == 1 || all {
+                    values.record_all(possible);
+                } else if identity.rule == Rule::Affinity {
+                    values.leave_open(host);
+                } else {
                     return;
                 }
-                values.record_all(possible);
             }
         }
         group.version += 1;

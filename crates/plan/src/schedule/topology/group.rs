@@ -53,6 +53,8 @@ pub(super) struct Values {
     places: FxHashMap<ValueId, usize>,
     /// Some count is not zero.
     is_recorded: bool,
+    /// Hosts of pods of which nobody knows in which domain they will be.
+    open: Vec<usize>,
 }
 
 impl Values {
@@ -98,9 +100,36 @@ impl Values {
         }
     }
 
-    /// The pod may be the first of its kind: nobody that it could join is anywhere.
-    pub(super) fn may_begin(&self, stake: &Stake, vocabulary: &Vocabulary) -> bool {
+    /// Notes a pod whose domain is not known yet. It counts nowhere, but nobody may begin elsewhere.
+    pub(super) fn leave_open(&mut self, host: usize) {
+        if !self.open.contains(&host) {
+            self.open.push(host);
+        }
+    }
+
+    /// Some pod's domain is not known yet.
+    pub(super) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// There is such a pod on this host.
+    pub(super) fn is_open_on(&self, host: usize) -> bool {
+        self.open.contains(&host)
+    }
+
+    /// The pod may be the first of its kind on a host: nobody that it could join is anywhere, or will be
+    /// anywhere else.
+    ///
+    /// Upstream does not mind where others will be, and has pods begin where the kube-scheduler, which
+    /// sees those that were bound before, does not want them.
+    pub(super) fn may_begin(
+        &self,
+        stake: &Stake,
+        host: Option<usize>,
+        vocabulary: &Vocabulary,
+    ) -> bool {
         stake.counts_itself
+            && (!self.is_open() || host.is_some_and(|host| self.is_open_on(host)))
             && (!self.is_recorded
                 || !self.counts.iter().any(|&(value, count)| {
                     count > 0 && admits(stake.pod.as_ref(), value, vocabulary)
@@ -133,6 +162,7 @@ impl Values {
         &self,
         stake: &Stake,
         candidate: Option<&Requirement>,
+        host: Option<usize>,
         vocabulary: &Vocabulary,
     ) -> Vec<ValueId> {
         let pod = stake.pod.as_ref();
@@ -141,7 +171,7 @@ impl Values {
             .filter(|&(value, count)| count > 0 && admits(pod, value, vocabulary))
             .map(|(value, _)| value)
             .collect();
-        if joined.is_empty() && self.may_begin(stake, vocabulary) {
+        if joined.is_empty() && self.may_begin(stake, host, vocabulary) {
             let first = self
                 .within(candidate, vocabulary)
                 .map(|(value, _)| value)

@@ -27,7 +27,6 @@ use crate::{
     selector::Selector,
     snapshot::{Snapshot, View},
     taint::{Taint, Toleration, tolerates},
-    topology::AffinityTerm,
     vocabulary::{IdVec, KeyId, NodeId, PodId, ShapeId, SubjectId, ValueId},
 };
 
@@ -35,6 +34,7 @@ mod ask;
 mod count;
 mod group;
 mod refusal;
+mod terms;
 mod universe;
 
 /// What makes two rules the same.
@@ -248,7 +248,11 @@ impl<'a> Topology<'a> {
             });
             owned.push((group, spread.min_domains));
         }
-        for term in step.affinity(shape) {
+        for term in &shape.topology.affinity {
+            let group = self.joined_term(pod, term);
+            owned.push((group, None));
+        }
+        for term in step.preferred_affinity(shape) {
             let group = self.term(pod, term, Rule::Affinity);
             owned.push((group, None));
         }
@@ -257,37 +261,6 @@ impl<'a> Topology<'a> {
             owned.push((group, None));
         }
         owned
-    }
-
-    /// Groups through which a pod keeps others away.
-    fn inverse_of(&mut self, pod: &Pod) -> Rc<[GroupId]> {
-        let key = (pod.shape_id, pod.namespace.clone());
-        if let Some(known) = self.inverse.get(&key) {
-            return known.clone();
-        }
-        let terms = &pod.shape.topology.anti_affinity;
-        let groups: Rc<[GroupId]> = terms
-            .iter()
-            .map(|term| self.term(pod, term, Rule::Inverse))
-            .collect();
-        self.inverse.insert(key, groups.clone());
-        groups
-    }
-
-    fn term(&mut self, pod: &Pod, term: &AffinityTerm, rule: Rule) -> GroupId {
-        let tolerations = (rule != Rule::Inverse).then_some(&*pod.shape.tolerations);
-        let seeds = self.seeds(term.key, tolerations);
-        self.group(Identity {
-            rule,
-            key: term.key,
-            namespaces: term
-                .namespaces
-                .resolve(&pod.namespace, &self.snapshot.namespaces),
-            selector: term.selector.clone(),
-            max_skew: 0,
-            filter: None,
-            seeds,
-        })
     }
 
     fn seeds(&mut self, key: KeyId, tolerations: Option<&[Toleration]>) -> Vec<ValueId> {

@@ -38,7 +38,7 @@ impl Topology<'_> {
         set: SetId,
     ) -> Option<TopologyRefusal> {
         let group = self
-            .try_narrow(profile, sets, set)
+            .try_narrow(profile, sets, set, None)
             .err()
             .or_else(|| self.new_host_objection(profile))?;
         Some(self.explain(profile, group, sets.get(set)))
