@@ -43,11 +43,12 @@ pub(super) fn term(random: &mut Random, app: &str, kind: &str, strength: &str) -
         "topologyKey": random.pick(&[ZONE, HOST]),
         "labelSelector": {"matchLabels": {"app": app}},
     });
+    // `NotIn` and `DoesNotExist` are left out: `LEFT_OUT` says why.
     if random.chance(25) {
         term["namespaceSelector"] = random.pick(&[
             json!({}),
             json!({"matchLabels": {"tier": "front"}}),
-            json!({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["front"]}]}),
+            json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["back"]}]}),
         ]);
     }
     let rule = if strength == SOFT {
