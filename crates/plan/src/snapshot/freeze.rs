@@ -97,12 +97,15 @@ impl Snapshot {
         let nodes = Carried::between(&self.nodes, &parts.nodes);
         let pods = Carried::between(&self.pods, &parts.pods);
         let mut stale = self.stale_places(&nodes, &pods, names);
-        let bound = if nodes.is_everything() && pods.is_everything() {
-            Arc::clone(&self.bound)
-        } else {
-            Arc::new(self.bind(&parts, &nodes, &pods, names, &mut stale))
+        let apart = self.still_apart(&pods);
+        let bound = match (&nodes, &pods) {
+            (Carried::Everything, Carried::Everything) => Bound {
+                nodes: Arc::clone(&self.bound),
+                joined: Vec::new(),
+            },
+            _ => self.bind(&parts, &nodes, &pods, names, &mut stale),
         };
-        let places = carry_places(self.places, &nodes, &pods);
+        let places = carry_places(self.places, parts.nodes.ids(), &nodes, &pods);
         let Parts {
             vocabulary,
             pools,
@@ -123,7 +126,7 @@ impl Snapshot {
             nodes: parts.nodes,
             places: Arc::default(),
             pods: parts.pods,
-            bound,
+            bound: bound.nodes,
             daemons: daemons.into_iter().collect(),
             budgets,
             volumes,
@@ -133,8 +136,7 @@ impl Snapshot {
             set_aside,
         };
         snapshot.places = Arc::new(snapshot.work_out(places, &stale));
-        snapshot.anti_affine =
-            snapshot.find_anti_affine(self.anti_affine, &self.bound, &pods, names);
+        snapshot.anti_affine = snapshot.find_anti_affine(apart, &bound.joined, names);
         snapshot
     }
 
@@ -147,7 +149,7 @@ impl Snapshot {
         pods: &Carried<PodId>,
         names: &Names<'_>,
         stale: &mut FixedBitSet,
-    ) -> IdVec<PodId, Option<NodeId>> {
+    ) -> Bound {
         // Only a node that was not there under its name can be one that a pod has waited for.
         let left = nodes.gone().filter_map(|id| node_name(&self.nodes[id]));
         let left: FxHashSet<&str> = left.collect();
@@ -155,22 +157,29 @@ impl Snapshot {
             .added()
             .filter_map(|id| node_name(&parts.nodes[id]))
             .any(|name| !left.contains(name));
-        let bind = |(id, from): (PodId, &Option<PodId>)| {
+        let mut joined = Vec::new();
+        let bind = |id: PodId| {
             let mut ask = || {
                 let name = parts.pods[id].node.as_deref()?;
                 let node = *names.node_of.get(name)?;
-                stale.insert(node.index());
+                stale.grow_and_insert(node.index());
                 Some(node)
             };
-            let Some(from) = *from else { return ask() };
-            match self.bound[from] {
-                Some(node) => nodes.to[node.index()].or_else(ask),
-                None if is_awaited => ask(),
-                None => None,
+            let before = pods.from(id).map(|from| self.bound[from]);
+            let node = match before {
+                Some(Some(node)) => nodes.to(node).or_else(ask),
+                Some(None) if !is_awaited => None,
+                Some(None) | None => ask(),
+            };
+            if node.is_some() && before.flatten().is_none() {
+                joined.push(id);
             }
+            node
         };
-        let all = parts.pods.ids().zip(&pods.from);
-        all.map(bind).collect()
+        Bound {
+            nodes: Arc::new(parts.pods.ids().map(bind).collect()),
+            joined,
+        }
     }
 
     /// Nodes whose places are not those of the base: they are new, have lost pods, or await some.
@@ -181,13 +190,20 @@ impl Snapshot {
         names: &Names<'_>,
     ) -> FixedBitSet {
         let lost = pods.gone().filter_map(|pod| self.bound[pod]);
-        let lost = lost.filter_map(|node| nodes.to[node.index()]);
+        let lost = lost.filter_map(|node| nodes.to(node));
         let awaiting = names.awaiting.iter().copied();
-        let mut stale = nodes.new.clone();
-        for node in lost.chain(awaiting) {
-            stale.insert(node.index());
+        let mut stale = FixedBitSet::new();
+        for node in nodes.added().chain(lost).chain(awaiting) {
+            stale.grow_and_insert(node.index());
         }
         stale
+    }
+
+    /// Pods that were bound and kept others away, and still are the same.
+    fn still_apart(&self, pods: &Carried<PodId>) -> Vec<PodId> {
+        let known = self.anti_affine.iter().map(|(pod, _)| *pod);
+        let bound = known.filter(|&pod| self.bound[pod].is_some());
+        bound.filter_map(|pod| pods.to(pod)).collect()
     }
 
     /// All places: those that are stale anew, the others as they are.
@@ -216,23 +232,13 @@ impl Snapshot {
     /// order, then those that are expected, in the order of their nodes.
     fn find_anti_affine(
         &self,
-        known: Vec<(PodId, NodeId)>,
-        known_bound: &IdVec<PodId, Option<NodeId>>,
-        pods: &Carried<PodId>,
+        mut apart: Vec<PodId>,
+        joined: &[PodId],
         names: &Names<'_>,
     ) -> Vec<(PodId, NodeId)> {
         let is_apart = |pod: &PodId| !self.pods[*pod].shape.topology.anti_affinity.is_empty();
-        let was_bound = |pod: PodId| known_bound[pod].is_some();
-        let known = known.into_iter().map(|(pod, _)| pod);
-        let still = known
-            .filter(|&pod| was_bound(pod))
-            .filter_map(|pod| pods.to[pod.index()]);
-        let newly_bound = self.bound.iter().zip(&pods.from);
-        let newly_bound = newly_bound
-            .filter(|((_, node), from)| node.is_some() && !from.is_some_and(was_bound))
-            .map(|((pod, _), _)| pod)
-            .filter(|pod| !self.pods[*pod].is_terminal() && is_apart(pod));
-        let mut apart: Vec<PodId> = still.chain(newly_bound).collect();
+        let joined = joined.iter().copied();
+        apart.extend(joined.filter(|pod| !self.pods[*pod].is_terminal() && is_apart(pod)));
         apart.sort_unstable();
         let bound = apart.into_iter();
         let bound = bound.filter_map(|pod| Some((pod, self.bound[pod]?)));
@@ -242,6 +248,14 @@ impl Snapshot {
         });
         bound.chain(expected).collect()
     }
+}
+
+/// Which pod is where.
+struct Bound {
+    /// The node each pod is bound to.
+    nodes: Arc<IdVec<PodId, Option<NodeId>>>,
+    /// Pods that are bound and were not, or not the same, before.
+    joined: Vec<PodId>,
 }
 
 /// The name of the Node behind a node, which its pods carry.
@@ -282,23 +296,20 @@ impl<'n> Names<'n> {
 /// The places of an earlier snapshot under the ids of the later one.
 fn carry_places(
     places: Arc<IdVec<NodeId, Place>>,
+    count: impl Iterator<Item = NodeId>,
     nodes: &Carried<NodeId>,
     pods: &Carried<PodId>,
 ) -> IdVec<NodeId, Place> {
     let mut places = Arc::unwrap_or_clone(places);
-    if !nodes.is_everything() {
-        let mut take = |from: &Option<NodeId>| from.map(|id| mem::take(&mut places[id]));
-        places = nodes
-            .from
-            .iter()
-            .map(|from| take(from).unwrap_or_default())
-            .collect();
+    if let Carried::Part(_) = nodes {
+        let mut take = |id| nodes.from(id).map(|from| mem::take(&mut places[from]));
+        places = count.map(|id| take(id).unwrap_or_default()).collect();
     }
     for place in places.values_mut() {
         place.buffer_pods = 0;
-        if pods.is_shifted {
+        if pods.is_shifted() {
             // Pods that are gone make the place stale, so nothing is missing where it counts.
-            place.pods.retain_mut(|pod| match pods.to[pod.index()] {
+            place.pods.retain_mut(|pod| match pods.to(*pod) {
                 Some(to) => {
                     *pod = to;
                     true

@@ -6,8 +6,6 @@
 use alloc::{sync::Arc, vec::Vec};
 use core::{cmp::Ordering, ops::Deref, slice::IterMut};
 
-use fixedbitset::FixedBitSet;
-
 use crate::{
     node::Node,
     pod::Pod,
@@ -92,66 +90,102 @@ impl<I: Id, T> Roster<I, T> {
 }
 
 /// Which items of a roster are in a later one, unchanged.
-pub(super) struct Carried<I> {
+pub(super) enum Carried<I> {
+    /// All, and there are no others.
+    Everything,
+    /// Some.
+    Part(Part<I>),
+}
+
+/// Where what two rosters have in common is.
+pub(super) struct Part<I> {
     /// By id in the earlier roster, the id in the later one.
-    pub(super) to: Vec<Option<I>>,
+    to: Vec<Option<I>>,
     /// By id in the later roster, the id in the earlier one.
-    pub(super) from: Vec<Option<I>>,
+    from: Vec<Option<I>>,
     /// Some item has another id than before.
-    pub(super) is_shifted: bool,
-    /// Ids in the later roster of what is new there.
-    pub(super) new: FixedBitSet,
+    is_shifted: bool,
 }
 
 impl<I: Id> Carried<I> {
     pub(super) fn between<T: Listed>(earlier: &Roster<I, T>, later: &Roster<I, T>) -> Self {
+        if Arc::ptr_eq(&earlier.0, &later.0) {
+            return Self::Everything;
+        }
         let (old, new) = (earlier.as_slice(), later.as_slice());
-        let mut carried = Self {
+        let mut part = Part {
             to: Vec::with_capacity(old.len()),
             from: Vec::with_capacity(new.len()),
             is_shifted: false,
-            new: FixedBitSet::with_capacity(new.len()),
         };
         let (mut at, mut place) = (0, 0);
         while at < old.len() && place < new.len() {
             if Arc::ptr_eq(&old[at], &new[place]) {
-                carried.to.push(Some(I::from_index(place)));
-                carried.from.push(Some(I::from_index(at)));
-                carried.is_shifted |= at != place;
+                part.to.push(Some(I::from_index(place)));
+                part.from.push(Some(I::from_index(at)));
+                part.is_shifted |= at != place;
                 (at, place) = (at + 1, place + 1);
                 continue;
             }
             let order = old[at].order(&new[place]);
             if order.is_le() {
-                carried.to.push(None);
+                part.to.push(None);
                 at += 1;
             }
             if order.is_ge() {
-                carried.from.push(None);
-                carried.new.insert(place);
+                part.from.push(None);
                 place += 1;
             }
         }
-        carried.to.resize_with(old.len(), || None);
-        carried.from.resize_with(new.len(), || None);
-        carried.new.insert_range(place..);
-        carried
+        part.to.resize_with(old.len(), || None);
+        part.from.resize_with(new.len(), || None);
+        Self::Part(part)
+    }
+
+    /// The id in the later roster of what had this one in the earlier.
+    pub(super) fn to(&self, id: I) -> Option<I> {
+        match self {
+            Self::Everything => Some(id),
+            Self::Part(part) => part.to[id.index()],
+        }
+    }
+
+    /// The id in the earlier roster of what has this one in the later.
+    pub(super) fn from(&self, id: I) -> Option<I> {
+        match self {
+            Self::Everything => Some(id),
+            Self::Part(part) => part.from[id.index()],
+        }
+    }
+
+    /// Some item has another id than before.
+    pub(super) fn is_shifted(&self) -> bool {
+        match self {
+            Self::Everything => false,
+            Self::Part(part) => part.is_shifted,
+        }
     }
 
     /// Ids in the earlier roster of what is not in the later one.
     pub(super) fn gone(&self) -> impl Iterator<Item = I> + '_ {
-        let all = self.to.iter().enumerate();
-        all.filter(|(_, to)| to.is_none())
-            .map(|(at, _)| I::from_index(at))
+        self.absent(|part| &part.to)
     }
 
     /// Ids in the later roster of what is not in the earlier one.
     pub(super) fn added(&self) -> impl Iterator<Item = I> + '_ {
-        self.new.ones().map(I::from_index)
+        self.absent(|part| &part.from)
     }
 
-    /// Both rosters hold the same.
-    pub(super) fn is_everything(&self) -> bool {
-        self.to.len() == self.from.len() && self.new.is_clear()
+    fn absent<'c>(
+        &'c self,
+        of: fn(&'c Part<I>) -> &'c Vec<Option<I>>,
+    ) -> impl Iterator<Item = I> + 'c {
+        let ids = match self {
+            Self::Everything => &[][..],
+            Self::Part(part) => of(part),
+        };
+        let ids = ids.iter().enumerate();
+        ids.filter(|(_, id)| id.is_none())
+            .map(|(at, _)| I::from_index(at))
     }
 }

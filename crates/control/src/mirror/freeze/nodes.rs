@@ -1,9 +1,6 @@
 //! NodeClaims and Nodes, paired by provider id and lowered.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use karpenter_api::{NodeClaim, labels, objects::Node};
@@ -11,6 +8,8 @@ use karpenter_plan::{
     self as plan, Lowering, NodeId, NodeInput, Problem, Roster, lower::is_premature, node,
     pod::PodKey,
 };
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{same, shelf::Shelf};
 use crate::mirror::{
@@ -126,16 +125,17 @@ struct Picture<'s> {
 type Sources<'s> = Vec<(&'s Key, NodeSource)>;
 
 impl<'s> Picture<'s> {
-    /// The claims of ours with their nodes, in key order, and the keys of those nodes.
-    fn claims(&self) -> (Sources<'s>, HashSet<&'s Key>) {
-        let mut by_provider_id: HashMap<&str, (&Key, &Arc<Node>)> = HashMap::new();
-        for (key, node) in self.nodes.iter() {
+    /// The claims of ours with their nodes, in key order, and where those nodes are in memory.
+    fn claims(&self) -> (Sources<'s>, FxHashSet<*const Node>) {
+        let mut by_provider_id: FxHashMap<&str, &Arc<Node>> = FxHashMap::default();
+        let have_claims = self.claims.values().next().is_some();
+        for node in self.nodes.values().filter(|_| have_claims) {
             if let Some(id) = provider_id_of(node) {
-                by_provider_id.entry(id).or_insert((key, node));
+                by_provider_id.entry(id).or_insert(node);
             }
         }
         let mut sources = Vec::new();
-        let mut paired = HashSet::new();
+        let mut paired = FxHashSet::default();
         for (key, claim) in self.claims.iter() {
             let reference = &claim.spec.node_class_ref;
             if !is_managed(self.node_classes, &reference.group, &reference.kind)
@@ -148,7 +148,7 @@ impl<'s> Picture<'s> {
                 .and_then(|status| status.provider_id.as_deref())
                 .filter(|id| !id.is_empty());
             let found = provider_id.and_then(|id| by_provider_id.get(id).copied());
-            paired.extend(found.map(|(key, _)| key));
+            paired.extend(found.map(Arc::as_ptr));
             let prebound = self.intent.expected(&key.name);
             let nominated_until = if prebound.is_empty() {
                 provider_id.and_then(|id| self.intent.nominated_until(id))
@@ -158,7 +158,7 @@ impl<'s> Picture<'s> {
             };
             let uid = claim.metadata.uid.as_deref().unwrap_or_default();
             let source = NodeSource {
-                node: found.map(|(_, node)| Arc::clone(node)),
+                node: found.map(Arc::clone),
                 claim: Some(Arc::clone(claim)),
                 marked: self.intent.is_marked(uid),
                 nominated_until,
@@ -171,11 +171,11 @@ impl<'s> Picture<'s> {
 
     /// The other nodes, in key order; and those that must not be looked at, because their claim exists and
     /// cannot be read, so that nothing is known about what they are for.
-    fn nodes_alone(&self, paired: &HashSet<&Key>) -> (Sources<'s>, Vec<Problem>) {
+    fn nodes_alone(&self, paired: &FxHashSet<*const Node>) -> (Sources<'s>, Vec<Problem>) {
         let mut sources = Vec::new();
         let mut hidden = Vec::new();
         for (key, node) in self.nodes.iter() {
-            if paired.contains(key) || is_premature(node) {
+            if paired.contains(&Arc::as_ptr(node)) || is_premature(node) {
                 continue;
             }
             if let Some(claim) = self.undecoded_owner(node) {
