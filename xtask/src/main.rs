@@ -110,6 +110,11 @@ const EXTRA: &[Task] = &[
         about: "the figures of docs/performance.md",
         run: run::bench,
     },
+    Task {
+        name: "counts",
+        about: "instructions of fixed inputs, and that none grows with the square of the hosts; needs valgrind",
+        run: run::counts,
+    },
 ];
 
 fn main() -> ExitCode {

@@ -234,3 +234,9 @@ pub(crate) fn bench() -> Result<(), String> {
     command.current_dir(root()).arg("bench/local.sh");
     finish(command)
 }
+
+pub(crate) fn counts() -> Result<(), String> {
+    let mut command = Command::new("bash");
+    command.current_dir(root()).arg("bench/counts.sh");
+    finish(command)
+}

@@ -165,7 +165,59 @@ fn median(mut run: impl FnMut(usize)) -> f64 {
     times[ROUNDS / 2]
 }
 
+/// A change that is frozen for `bench/counts.sh`, which counts the instructions of [`freeze`].
+fn change(mirror: &Mirror, what: &str) {
+    match what {
+        "nothing" => {}
+        "node" => {
+            let mut changed = node(NODES / 2);
+            changed.metadata.resource_version = Some("2".to_owned());
+            changed.spec.unschedulable = Some(true);
+            mirror.apply(changed);
+        }
+        "binding" => {
+            let mut bound = pending(0);
+            bound.metadata.resource_version = Some("2".to_owned());
+            bound.spec.node_name = Some(format!("n-{}", NODES / 2));
+            mirror.apply(bound);
+        }
+        "pod" => {
+            mirror.apply(pending(1));
+        }
+        _ => {
+            mirror.apply(node(NODES));
+        }
+    }
+}
+
+#[inline(never)]
+fn freeze(mirror: &Mirror, now: Timestamp) {
+    mirror.snapshot(now);
+}
+
+/// Freezes a large cluster once, and once more after a change.
+fn freeze_once(what: &str) {
+    let feed = CatalogFeed {
+        generation: 1,
+        types: karpenter_kwok::catalog::generated().into(),
+    };
+    let mirror = cluster(&feed, 1);
+    let now: Timestamp = "2026-01-01T00:10:00Z".parse().unwrap();
+    if what == "everything" {
+        return freeze(&mirror, now);
+    }
+    mirror.snapshot(now);
+    change(&mirror, what);
+    freeze(&mirror, now);
+}
+
 fn main() {
+    let arguments: Vec<String> = env::args().collect();
+    if let [_, word, what, ..] = &arguments[..]
+        && word == "once"
+    {
+        return freeze_once(what);
+    }
     let Some(file) = env::args().skip(1).find(|word| !word.starts_with("--")) else {
         println!("which instance types? `-- FILE`, as `cargo xtask catalogue` writes it");
         return;
@@ -195,13 +247,25 @@ fn main() {
             mirror.apply(changed);
             mirror.snapshot(now);
         });
+        let binding = median(|round| {
+            let mut bound = running(round);
+            bound.metadata.resource_version = Some(format!("{}", 100 + round));
+            bound.spec.node_name = Some(format!("n-{}", 100 + round));
+            mirror.apply(bound);
+            mirror.snapshot(now);
+        });
+        let coming = median(|round| {
+            mirror.apply(running(NODES * PODS_PER_NODE + round));
+            mirror.apply(node(NODES + round));
+            mirror.snapshot(now);
+        });
         let snapshot = mirror.snapshot(now);
         let (plan, report) = schedule(&snapshot, &Options::default());
         let solve = median(|_| {
             schedule(&snapshot, &Options::default());
         });
         println!(
-            "{waiting:>6} pending: freeze {freeze:.2} ms, solve {solve:.2} ms, {} on nodes, {} claims, {} without a place",
+            "{waiting:>6} pending: freeze {freeze:.2} ms, after a binding {binding:.2} ms, after a new pod and node {coming:.2} ms, solve {solve:.2} ms, {} on nodes, {} claims, {} without a place",
             plan.bindings.len(),
             plan.claims.len(),
             report.unplaced.len()

@@ -17,8 +17,8 @@ use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use jiff::Timestamp;
 use karpenter_api::objects;
 use karpenter_plan::{
-    CatalogFeed, InstanceType, Offering, Options, Overhead, Parts, PoolPart, Price, Snapshot,
-    check, schedule,
+    CatalogFeed, InstanceType, NodeInput, Offering, Options, Overhead, Parts, Plan, PoolPart,
+    Price, Snapshot, check, schedule,
 };
 use serde_json::{Value, json};
 
@@ -154,11 +154,21 @@ fn solitary(count: usize) -> Vec<objects::Pod> {
         .collect()
 }
 
-/// The snapshot of a cluster that has nothing but one NodePool and these pods.
-fn prepare(feed: &CatalogFeed, pods: &[objects::Pod]) -> Snapshot {
+/// The snapshot of a cluster that has nothing but one NodePool, these nodes and these pods.
+fn prepare(feed: &CatalogFeed, nodes: &[objects::Node], pods: &[objects::Pod]) -> Snapshot {
     let mut lowering = lowering(&[]);
     let catalog = lowering.catalog(feed);
     let pool = Arc::new(lowering.pool(&pool(&json!([]))).unwrap());
+    let nodes = nodes
+        .iter()
+        .map(|node| {
+            let input = NodeInput {
+                node: Some(node),
+                ..NodeInput::default()
+            };
+            Arc::new(lowering.node(&input).unwrap())
+        })
+        .collect();
     let pods = pods.iter().map(|pod| Arc::new(lowering.pod(pod))).collect();
     let parts = Parts {
         vocabulary: lowering.vocabulary().clone(),
@@ -166,6 +176,7 @@ fn prepare(feed: &CatalogFeed, pods: &[objects::Pod]) -> Snapshot {
             pool,
             catalog: Ok(catalog),
         }],
+        nodes,
         pods,
         ..Parts::default()
     };
@@ -178,7 +189,7 @@ fn measure(criterion: &mut Criterion, name: &str, pods: &[objects::Pod], options
         generation: 1,
         types: types().into(),
     };
-    let snapshot = prepare(&feed, pods);
+    let snapshot = prepare(&feed, &[], pods);
     let (plan, report) = schedule(&snapshot, options);
     check::check(&snapshot, &plan, &report).unwrap();
     let (nodes, unplaced) = (plan.claims.len(), report.unplaced.len());
@@ -190,7 +201,7 @@ fn measure(criterion: &mut Criterion, name: &str, pods: &[objects::Pod], options
         .throughput(Throughput::Elements(pods.len() as u64));
     let id = |what| BenchmarkId::new(what, pods.len());
     group.bench_function(id("prepare"), |bencher| {
-        bencher.iter_with_large_drop(|| prepare(&feed, pods));
+        bencher.iter_with_large_drop(|| prepare(&feed, &[], pods));
     });
     group.bench_function(id("solve"), |bencher| {
         bencher.iter_with_large_drop(|| schedule(&snapshot, options));
@@ -198,7 +209,84 @@ fn measure(criterion: &mut Criterion, name: &str, pods: &[objects::Pod], options
     group.finish();
 }
 
+/// Pods of one deployment with a rule about hosts: spread over them, or alone on theirs.
+fn about_hosts(name: &str, count: usize) -> Vec<objects::Pod> {
+    let labels = json!({"app": "web"});
+    let selector = json!({"matchLabels": labels});
+    let rules = if name.ends_with("spread") {
+        let rule = json!([{
+            "maxSkew": 1, "topologyKey": HOST, "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": selector,
+        }]);
+        ("topologySpreadConstraints", rule)
+    } else {
+        let rule = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+            {"topologyKey": HOST, "labelSelector": selector},
+        ]}});
+        ("affinity", rule)
+    };
+    let mut draws = Draws(42);
+    (0..count)
+        .map(|at| pod(&mut draws, at, &labels, (rules.0, rules.1.clone())))
+        .collect()
+}
+
+/// Empty nodes, each large enough for any of the pods.
+fn empty_nodes(count: usize) -> Vec<objects::Node> {
+    let amounts = json!({"cpu": "4", "memory": "16Gi", "pods": "110"});
+    (0..count)
+        .map(|at| {
+            let name = format!("n-{at}");
+            serde_json::from_value(json!({
+                "metadata": {"name": name, "uid": name, "labels": {HOST: name, ZONE: "zone-1"}},
+                "spec": {"providerID": format!("p://{name}")},
+                "status": {"capacity": amounts, "allocatable": amounts},
+            }))
+            .unwrap()
+        })
+        .collect()
+}
+
+#[inline(never)]
+fn solve(snapshot: &Snapshot, options: &Options) -> Plan {
+    schedule(snapshot, options).0
+}
+
+/// Solves one world once, for `bench/counts.sh`, which counts the instructions of [`solve`].
+fn solve_once(name: &str, count: usize) {
+    let pods = match name {
+        "diverse" => diverse(count),
+        "respected" | "ignored" => solitary(count),
+        _ => about_hosts(name, count),
+    };
+    let nodes = if name.starts_with("existing") {
+        count
+    } else {
+        0
+    };
+    let feed = CatalogFeed {
+        generation: 1,
+        types: types().into(),
+    };
+    let options = Options {
+        ignore_preferences: name == "ignored",
+        ..Options::default()
+    };
+    let plan = solve(&prepare(&feed, &empty_nodes(nodes), &pods), &options);
+    println!(
+        "{} on nodes, {} claims",
+        plan.bindings.len(),
+        plan.claims.len()
+    );
+}
+
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, word, name, count, ..] = &arguments[..]
+        && word == "once"
+    {
+        return solve_once(name, count.parse().unwrap());
+    }
     let mut criterion = Criterion::default().configure_from_args();
     let respected = Options::default();
     let ignored = Options {

@@ -142,9 +142,9 @@ fn measure(title: &str, pods: &[objects::Pod], nodes: &[objects::Node]) {
             .unwrap(),
     );
     let start = Instant::now();
-    let pods: Vec<_> = pods.iter().map(|pod| Arc::new(lowering.pod(pod))).collect();
+    let pods = pods.iter().map(|pod| Arc::new(lowering.pod(pod))).collect();
     let lowered = start.elapsed();
-    let nodes: Vec<_> = nodes
+    let nodes = nodes
         .iter()
         .map(|node| {
             let input = NodeInput {

@@ -64,7 +64,7 @@ pub use crate::{
     requirement::{Requirement, Requirements},
     resources::{ResourceId, Resources},
     schedule::{NewClaim, Options, Plan, Refusal, Report, node_claim, schedule, simulate},
-    snapshot::{NodeMask, Parts, PoolPart, Snapshot, View},
+    snapshot::{NodeMask, Parts, PoolPart, Roster, Snapshot, View},
     taint::{Taint, Toleration},
     vocabulary::{
         IdVec, KeyId, NodeId, OfferingId, PodId, PoolId, ShapeId, TypeId, ValueId, Vocabulary,

@@ -471,7 +471,7 @@ const CORRUPTIONS: &[(&str, Corruption, Expected)] = &[
                 .chain(&arrivals)
                 .map(|&pod| &case.snapshot.pods[pod]);
             let asked = pods.map(|pod| pod.requests.get(ResourceId::CPU)).sum();
-            case.snapshot.places[node]
+            std::sync::Arc::make_mut(&mut case.snapshot.places)[node]
                 .allocatable
                 .set(ResourceId::CPU, asked);
             !arrivals.is_empty()
@@ -721,7 +721,7 @@ const CORRUPTIONS: &[(&str, Corruption, Expected)] = &[
                 .sum();
             let mut changed = (*case.snapshot.pods[pod]).clone();
             changed.requests.set(ResourceId::CPU, room - others);
-            case.snapshot.pods[pod] = changed.into();
+            case.snapshot.pods.replace(pod, changed.into());
             true
         },
         expect!(Violation::TypeCapacity(..)),
@@ -747,7 +747,7 @@ const CORRUPTIONS: &[(&str, Corruption, Expected)] = &[
                 protocol: "TCP".into(),
             });
             changed.shape = shape.into();
-            case.snapshot.pods[pod] = changed.into();
+            case.snapshot.pods.replace(pod, changed.into());
             true
         },
         expect!(Violation::TypePorts(..)),

@@ -16,8 +16,9 @@ use crate::input::Document;
 /// The name under which fields are owned.
 const MANAGER: &str = "karpenter-local";
 
-/// Applies everything in order and returns the complaints.
-pub(super) async fn apply(client: &Client, documents: &[Document]) -> Vec<String> {
+/// Applies everything in order and returns the complaints. What was applied is forgotten: the server has
+/// it.
+pub(super) async fn apply(client: &Client, documents: Vec<Document>) -> Vec<String> {
     let mut kinds: BTreeMap<(String, String), Option<(ApiResource, bool)>> = BTreeMap::new();
     let mut complaints = Vec::new();
     for document in documents {
@@ -26,11 +27,11 @@ pub(super) async fn apply(client: &Client, documents: &[Document]) -> Vec<String
             document.kind().to_owned(),
         );
         if !kinds.contains_key(&key) {
-            let found = find(client, document).await;
+            let found = find(client, &document).await;
             kinds.insert(key.clone(), found);
         }
         let problem = match kinds.get(&key) {
-            Some(Some((resource, namespaced))) => one(client, resource, *namespaced, document)
+            Some(Some((resource, namespaced))) => one(client, resource, *namespaced, &document)
                 .await
                 .err()
                 .map(|error| told(&error)),

@@ -141,7 +141,7 @@ async fn serve(arguments: &Arguments, timeout: Duration) -> anyhow::Result<Verdi
         },
     ));
     let mut sights = watch::sights(&client);
-    let complaints = apply::apply(&client, &documents).await;
+    let complaints = apply::apply(&client, documents).await;
     for complaint in &complaints {
         output::complain(&format!("karpenter: {complaint}"));
     }

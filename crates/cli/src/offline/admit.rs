@@ -2,7 +2,7 @@
 //! requests, priority classes, runtime overhead, and refusal. It *is* the embedded server that
 //! answers here, so that a manifest is accepted offline exactly when the server accepts it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -37,13 +37,18 @@ impl std::fmt::Display for Refused {
 /// Admits manifests one by one.
 pub(super) struct Gate {
     server: Server,
+    /// Namespaces that exist behind it because some object names them.
+    namespaces: BTreeSet<String>,
 }
 
 impl Gate {
     /// A gate at which it is `now`, with our kinds installed.
     pub(super) async fn new(now: Timestamp) -> anyhow::Result<Self> {
         let server = Server::new(Options::new(Arc::new(move || now)));
-        let mut gate = Self { server };
+        let mut gate = Self {
+            server,
+            namespaces: BTreeSet::new(),
+        };
         for crd in karpenter_api::crds::all() {
             let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
             gate.post(path, &serde_json::to_value(&crd)?)
@@ -76,8 +81,8 @@ impl Gate {
         if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.remove("resourceVersion");
         }
-        if kind.is_namespaced() {
-            // A namespace that nobody wrote down exists all the same.
+        // A namespace that nobody wrote down exists all the same.
+        if kind.is_namespaced() && self.namespaces.insert(namespace.clone()) {
             let about =
                 json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
             let _ = self.post("/api/v1/namespaces", &about).await;

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 /// Pods of a workload object that has been admitted, in order; empty if `pods` holds some already.
-pub(super) fn pods(workload: &Value, others: &[Value]) -> Vec<Value> {
+pub(super) fn pods(workload: &Value, others: &[&Value]) -> Vec<Value> {
     let kind = workload["kind"].as_str().unwrap_or_default();
     let spec = &workload["spec"];
     let count = match kind {
@@ -150,9 +150,9 @@ mod tests {
         let set = json!({"kind": "ReplicaSet", "metadata": {
             "namespace": "shop", "name": "web-1",
             "ownerReferences": [{"kind": "Deployment", "name": "web"}]}});
-        assert_eq!(pods(&deployment(2), &[held]).len(), 0);
-        assert_eq!(pods(&deployment(2), &[set]).len(), 0);
-        assert_eq!(pods(&deployment(2), &[elsewhere]).len(), 2);
+        assert_eq!(pods(&deployment(2), &[&held]).len(), 0);
+        assert_eq!(pods(&deployment(2), &[&set]).len(), 0);
+        assert_eq!(pods(&deployment(2), &[&elsewhere]).len(), 2);
     }
 
     #[test]

@@ -237,11 +237,11 @@ async fn expand_workloads(admitted: &mut Admitted, gate: &mut Gate, now: Timesta
     let Some(pod_kind) = Kind::position("v1", "Pod") else {
         return;
     };
-    let others: Vec<Value> = admitted
+    let others: Vec<&Value> = admitted
         .objects
         .values()
         .flatten()
-        .map(|(_, object)| object.clone())
+        .map(|(_, object)| object)
         .collect();
     let mut made = Vec::new();
     for kind in ["ReplicaSet", "Deployment", "StatefulSet", "Job"] {
@@ -308,7 +308,8 @@ fn freeze(
             .and_then(|position| admitted.objects.remove(&position))
             .unwrap_or_default()
     };
-    for mut pool in decode::<NodePool>(take("karpenter.sh/v1", "NodePool"), &mut refused) {
+    let pools = take("karpenter.sh/v1", "NodePool").into_iter();
+    for mut pool in pools.filter_map(|pool| decode::<NodePool>(pool, &mut refused)) {
         for warning in pools::judge(
             &mut pool,
             &classes,
@@ -427,28 +428,25 @@ fn apply<K: Mirrored + DeserializeOwned>(
     objects: Vec<(String, Value)>,
     refused: &mut Vec<Refused>,
 ) {
-    for object in decode::<K>(objects, refused) {
-        mirror.apply(object);
+    for object in objects {
+        if let Some(object) = decode::<K>(object, refused) {
+            mirror.apply(object);
+        }
     }
 }
 
-/// Objects that a server accepts and that still cannot be read are refused by name.
+/// An object that a server accepts and that still cannot be read is refused by name.
 fn decode<K: DeserializeOwned>(
-    objects: Vec<(String, Value)>,
+    (origin, object): (String, Value),
     refused: &mut Vec<Refused>,
-) -> Vec<K> {
-    let mut decoded = Vec::new();
-    for (origin, object) in objects {
-        match serde_json::from_value(object) {
-            Ok(object) => decoded.push(object),
-            Err(error) => {
-                refused.push(Refused {
-                    origin,
-                    field: None,
-                    message: error.to_string(),
-                });
-            }
-        }
-    }
-    decoded
+) -> Option<K> {
+    serde_json::from_value(object)
+        .map_err(|error| {
+            refused.push(Refused {
+                origin,
+                field: None,
+                message: error.to_string(),
+            });
+        })
+        .ok()
 }

@@ -14,7 +14,10 @@ use karpenter_plan::{
     buffer::{self, Buffer, Reference, Unit, WorkloadKind},
 };
 
-use super::{Key, state::State};
+use super::{
+    Key,
+    state::{State, is_aside},
+};
 
 /// What was found under a buffer's reference.
 #[derive(Clone)]
@@ -93,7 +96,7 @@ impl State {
             .iter()
             .filter(|(key, buffer)| {
                 buffer.metadata.deletion_timestamp.is_none()
-                    && !self.is_aside("CapacityBuffer", key)
+                    && !is_aside(&self.aside, "CapacityBuffer", key)
             })
             .map(|(key, buffer)| {
                 let found = self.referred_to(&key.namespace, buffer);

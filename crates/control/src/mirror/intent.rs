@@ -28,11 +28,19 @@ pub(crate) struct Intent {
     marked: BTreeSet<String>,
     /// Claims of static pools that were granted and not created yet, by pool.
     reserved: BTreeMap<String, i64>,
+    /// Counts changes to what snapshots show, which is all but the reserved places.
+    changes: u64,
 }
 
 impl Intent {
+    /// A number that changes whenever a snapshot could.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// A claim was made for these pods.
     pub(crate) fn expect(&mut self, claim: &str, pods: impl IntoIterator<Item = Key>) {
+        self.changes += 1;
         for pod in pods {
             self.forget_pod(&pod);
             self.claim_of.insert(pod.clone(), claim.to_owned());
@@ -47,6 +55,7 @@ impl Intent {
         let Some(claim) = self.claim_of.remove(pod) else {
             return;
         };
+        self.changes += 1;
         if let Some(pods) = self.expected.get_mut(&claim) {
             pods.remove(pod);
             if pods.is_empty() {
@@ -60,6 +69,7 @@ impl Intent {
         for pod in &pods {
             self.claim_of.remove(pod);
         }
+        self.changes += u64::from(!pods.is_empty());
         !pods.is_empty()
     }
 
@@ -88,6 +98,7 @@ impl Intent {
             .entry(provider_id.to_owned())
             .or_insert(until);
         *known = (*known).max(until);
+        self.changes += 1;
     }
 
     pub(crate) fn nominated_until(&self, provider_id: &str) -> Option<Timestamp> {
@@ -101,10 +112,11 @@ impl Intent {
 
     pub(crate) fn mark(&mut self, claim_uid: &str) {
         self.marked.insert(claim_uid.to_owned());
+        self.changes += 1;
     }
 
     pub(crate) fn unmark(&mut self, claim_uid: &str) {
-        self.marked.remove(claim_uid);
+        self.changes += u64::from(self.marked.remove(claim_uid));
     }
 
     pub(crate) fn is_marked(&self, claim_uid: &str) -> bool {

@@ -313,6 +313,7 @@ impl Mirrored for Pod {
         false
     }
     fn changed(state: &mut State, change: &Change<Self::Kept>) {
+        state.pod_list.touch(&change.key);
         state
             .intent
             .pod_changed(change.old.as_deref(), change.new.as_deref());

@@ -91,6 +91,8 @@ pub struct Objects<T> {
     /// Keys written since the current listing began: newer than the list, whatever it says.
     observed: Option<BTreeSet<Key>>,
     listed: bool,
+    /// Counts what was stored and removed.
+    changes: u64,
 }
 
 impl<T> Default for Objects<T> {
@@ -101,6 +103,7 @@ impl<T> Default for Objects<T> {
             forgotten_next: VecDeque::new(),
             observed: None,
             listed: false,
+            changes: 0,
         }
     }
 }
@@ -120,6 +123,11 @@ impl<T: Clone> Objects<T> {
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.entries.values().map(|entry| &entry.value)
+    }
+
+    /// A number that changes whenever any object does.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// True once the kind was listed.
@@ -159,6 +167,7 @@ impl<T: Clone> Objects<T> {
             uid: metadata.uid.clone().unwrap_or_default(),
             version: version(metadata),
         };
+        self.changes += 1;
         let old = self
             .entries
             .insert(key.clone(), entry)
@@ -185,6 +194,7 @@ impl<T: Clone> Objects<T> {
             return None;
         }
         let old = self.entries.remove(key)?.value;
+        self.changes += 1;
         Some(Change {
             key: key.clone(),
             old: Some(old),

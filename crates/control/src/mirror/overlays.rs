@@ -8,7 +8,7 @@ use karpenter_plan::{
     overlay::{self, Corrected, PoolFeed, Verdict},
 };
 
-use super::state::State;
+use super::state::{State, is_aside};
 
 /// What overlays come to, beside what it was made from.
 #[derive(Default)]
@@ -94,7 +94,8 @@ impl State {
         self.overlays
             .iter()
             .filter(|(key, overlay)| {
-                overlay.metadata.deletion_timestamp.is_none() && !self.is_aside("NodeOverlay", key)
+                overlay.metadata.deletion_timestamp.is_none()
+                    && !is_aside(&self.aside, "NodeOverlay", key)
             })
             .map(|(_, overlay)| Arc::clone(overlay))
             .collect()

@@ -21,7 +21,11 @@ use karpenter_plan::{CatalogFeed, Lowering};
 use crate::gates::FeatureGates;
 
 use super::{
-    Change, Key, NodeClass, PodEntry, freeze::Cache, index::Index, intent::Intent, objects::Objects,
+    Change, Key, NodeClass, PodEntry,
+    freeze::{Cache, PodList},
+    index::Index,
+    intent::Intent,
+    objects::Objects,
 };
 
 /// Called with each change of one kind; must be quick, since it runs where the change is applied.
@@ -79,6 +83,20 @@ pub struct AllSubscribers {
     pub(super) classes: Subscribers<Arc<NodeClass>>,
 }
 
+/// What could not be decoded, by kind and key: the pool it belongs to, and why.
+pub(super) type Aside = BTreeMap<(&'static str, Key), (Option<String>, String)>;
+
+/// Whether an object could not be decoded.
+pub(super) fn is_aside(aside: &Aside, kind: &'static str, key: &Key) -> bool {
+    !aside.is_empty() && aside.contains_key(&(kind, key.clone()))
+}
+
+/// Whether a node class reference is meant for our provider, which serves these groups and kinds.
+pub(super) fn is_managed(node_classes: &[(String, String)], group: &str, kind: &str) -> bool {
+    let mut all = node_classes.iter();
+    all.any(|(own_group, own_kind)| own_group == group && own_kind == kind)
+}
+
 /// The picture itself.
 #[derive(Default)]
 pub struct State {
@@ -113,8 +131,7 @@ pub struct State {
     pub(super) gates: FeatureGates,
     /// How many virtual pods the last round has put on each node or claim, by name.
     pub(super) buffer_hosts: BTreeMap<String, u32>,
-    /// What could not be decoded, by kind and key: the pool it belongs to, and why.
-    pub(super) aside: BTreeMap<(&'static str, Key), (Option<String>, String)>,
+    pub(super) aside: Aside,
     /// Group and kind of the node classes that our provider serves.
     pub(super) node_classes: Vec<(String, String)>,
     /// What lowered values share.
@@ -128,6 +145,7 @@ pub struct State {
     pub(super) pods_by_node: Index,
     /// Pods that wait for a node that we may make.
     pub(super) waiting: BTreeSet<Key>,
+    pub(super) pod_list: PodList,
     /// What we intend and the cluster does not show yet.
     pub(super) intent: Intent,
     /// How long a node is kept for pods that were placed on it.
@@ -135,4 +153,29 @@ pub struct State {
     /// Counts changes: equal numbers, equal pictures.
     pub(super) generation: u64,
     pub(super) cache: Cache,
+}
+
+impl State {
+    /// Whether a node class reference is meant for our provider.
+    pub(super) fn manages(&self, group: &str, kind: &str) -> bool {
+        is_managed(&self.node_classes, group, kind)
+    }
+
+    /// True if each pool of ours has an answer from the provider, or can have none.
+    pub(super) fn has_catalogs(&self) -> bool {
+        self.pools.iter().all(|(key, pool)| {
+            let reference = &pool.spec.template.spec.node_class_ref;
+            !self.manages(&reference.group, &reference.kind) || self.feeds.contains_key(&key.name)
+        })
+    }
+
+    /// The node class a pool names, if it is there.
+    pub(super) fn class_of(&self, pool: &NodePool) -> Option<&Arc<NodeClass>> {
+        let reference = &pool.spec.template.spec.node_class_ref;
+        self.classes.get(&NodeClass::key_of(
+            &reference.group,
+            &reference.kind,
+            &reference.name,
+        ))
+    }
 }

@@ -10,4 +10,5 @@ mod mirror;
 mod operation;
 mod probes;
 mod provisioning;
+mod renewal;
 mod world;

@@ -138,11 +138,12 @@ fn with_topology(snapshot: &Snapshot, id: PodId, topology: Topology) -> Snapshot
         topology,
         ..(*pod.shape).clone()
     };
-    changed.pods[id] = Arc::new(crate::Pod {
+    let pod = Arc::new(crate::Pod {
         // No other shape of the snapshot has this id: lowering counts up, default spreads count down.
         shape_id: ShapeId(u32::MAX / 2),
         shape: Arc::new(shape),
         ..(**pod).clone()
     });
+    changed.pods.replace(id, pod);
     changed
 }

@@ -95,6 +95,8 @@ pub(super) struct OpenClaims {
     kinds: Vec<Kind>,
     /// Per number of pods, the claims with so many, in the order they are asked.
     buckets: Vec<VecDeque<usize>>,
+    /// Buckets with a claim in them: a few claims of hundreds of pods leave hundreds empty.
+    filled: FixedBitSet,
 }
 
 impl OpenClaims {
@@ -106,6 +108,7 @@ impl OpenClaims {
         self.seated += 1;
         self.seats.push(self.seated);
         self.bucket(count).push_back(at);
+        self.filled.grow_and_insert(count);
         at
     }
 
@@ -170,9 +173,11 @@ impl OpenClaims {
         if let Ok(place) = buckets[count].binary_search_by_key(&seats[at], |&other| seats[other]) {
             buckets[count].remove(place);
         }
+        self.filled.set(count, !buckets[count].is_empty());
         self.seated += 1;
         self.seats[at] = -self.seated;
         self.bucket(count + 1).push_front(at);
+        self.filled.grow_and_insert(count + 1);
     }
 
     /// The claims outside of these sets in the order they are asked, if they are few; `forbidden` is a set
@@ -233,10 +238,10 @@ impl OpenClaims {
             let forbidden = topology.forbidden(ask.profile);
             few = self.few_left([refused, &not_now], forbidden, first_host);
         }
-        let walked = if few.is_some() { 0 } else { self.buckets.len() };
-        let all = self.buckets[..walked].iter().flatten().copied();
+        let filled = self.filled.ones().filter(|_| few.is_none());
+        let all = filled.flat_map(|count| &self.buckets[count]).copied();
         let mut accepted = None;
-        for at in few.into_iter().flatten().chain(all) {
+        for at in few.iter().flatten().copied().chain(all) {
             let passed_over = refused.contains(at) || not_now.contains(at);
             if passed_over || topology.forbids(ask.profile, first_host + at) {
                 continue;

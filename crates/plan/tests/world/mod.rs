@@ -64,6 +64,7 @@ impl Objects {
             let pool = Arc::new(lowering.pool(&object).unwrap());
             parts.pools.push(PoolPart { pool, catalog });
         }
+        let mut nodes = Vec::new();
         for node in &self.nodes {
             let object: Option<objects::Node> = node.node_json().as_ref().map(read);
             let claim: Option<NodeClaim> = node.claim_json().as_ref().map(read);
@@ -77,12 +78,13 @@ impl Objects {
                     .map(|at| at.parse().unwrap()),
                 prebound: Vec::new(),
             });
-            parts.nodes.push(Arc::new(lowered.unwrap()));
+            nodes.push(Arc::new(lowered.unwrap()));
         }
-        for pod in &self.pods {
-            let object: objects::Pod = read(&pod.0);
-            parts.pods.push(Arc::new(lowering.pod(&object)));
-        }
+        parts.nodes = nodes.into_iter().collect();
+        let pods = self.pods.iter().map(|pod| read(&pod.0));
+        parts.pods = pods
+            .map(|pod: objects::Pod| Arc::new(lowering.pod(&pod)))
+            .collect();
         for daemon in &self.daemons {
             let object: objects::DaemonSet = read(daemon);
             parts

@@ -70,6 +70,9 @@ pub(crate) struct Binder {
     improved: bool,
     /// Pods moved: shapes that look at pods may be answered differently.
     moved: bool,
+    /// What the shapes that were refused since the last change were told: thousands of pods may come one by
+    /// one to nodes that are full.
+    refused: BTreeMap<u64, Arc<str>>,
     refresh: Timers<Key>,
 }
 
@@ -108,7 +111,9 @@ impl Controller for Binder {
         if !improved && !moved && fresh.is_empty() {
             return writes;
         }
-        let mut refused: BTreeMap<u64, Arc<str>> = BTreeMap::new();
+        if improved || moved {
+            self.refused.clear();
+        }
         let turns: Vec<Key> = if improved || moved {
             self.turns.iter().map(|(_, _, key)| key.clone()).collect()
         } else {
@@ -128,7 +133,7 @@ impl Controller for Binder {
                 continue;
             }
             let shape = Arc::clone(&waiting.shape);
-            let message = match refused.get(&shape.id) {
+            let message = match self.refused.get(&shape.id) {
                 Some(message) => Arc::clone(message),
                 None => match self.board.place(&shape) {
                     Ok(node) => {
@@ -137,7 +142,7 @@ impl Controller for Binder {
                     }
                     Err(refusal) => {
                         let message: Arc<str> = refusal.message().into();
-                        refused.insert(shape.id, Arc::clone(&message));
+                        self.refused.insert(shape.id, Arc::clone(&message));
                         message
                     }
                 },
