@@ -1,38 +1,71 @@
-//! Changes the code on purpose, in many small ways, and asks whether some test fails.
+//! Changes the core on purpose, in many small ways, and asks of each change whether some test fails.
 
-use std::{env, fs, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use crate::run::{cache, cargo, finish, root, target};
+use crate::run::{cache, cargo, finish, root, say, target};
 
-/// Like the compiler's, this version is fixed: another one makes other mutants.
+/// Another version makes other changes, so its figures could not be compared.
 const VERSION: &str = "27.1.0";
 
+/// Tests that take as long as all others together.
+const SLOW: &[&str] = &["properties::", "each_corruption", "buffer::size"];
+
 /// One shard, `-- SHARD/SHARDS` counted from zero; words after that go to `cargo mutants`. What is
-/// changed and which tests are asked is said by `.cargo/mutants.toml`.
+/// changed and which tests are asked is in `.cargo/mutants.toml`, the figures in `docs/mutants.md`.
+///
+/// The slow tests are asked only about changes that the others let pass.
 pub(crate) fn mutants() -> Result<(), String> {
-    let mut words = env::args().skip_while(|word| word != "--").skip(1);
-    let shard = words
-        .next()
-        .ok_or("say which shard: `cargo xtask mutants -- 0/8`")?;
-    // The copies that are changed lie elsewhere, so a relative folder would not be shared.
-    let built = root().join(target());
-    let results = built.join("mutants-found").join(shard.replace('/', "-of-"));
+    let words: Vec<String> = env::args()
+        .skip_while(|word| word != "--")
+        .skip(1)
+        .collect();
+    let [shard, more @ ..] = &words[..] else {
+        return Err("say which shard: `cargo xtask mutants -- 0/2`".into());
+    };
+    let program = installed()?;
+    let results = built()
+        .join("mutants-found")
+        .join(shard.replace('/', "-of-"));
+    if results.exists() {
+        fs::remove_dir_all(&results).map_err(|error| format!("{}: {error}", results.display()))?;
+    }
     fs::create_dir_all(&results).map_err(|error| format!("{}: {error}", results.display()))?;
-    let mut command = Command::new(installed()?);
+    let mut quick = one_pass(&program, shard, &results, more);
+    quick.args(["--", "--"]);
+    quick.args(SLOW.iter().flat_map(|test| ["--skip", test]));
+    if let Err(missed) = finish(quick) {
+        say(&missed);
+    }
+    let mut rest = one_pass(&program, shard, &results, more);
+    rest.arg("--iterate");
+    finish(rest)
+}
+
+fn one_pass(program: &Path, shard: &str, results: &Path, more: &[String]) -> Command {
+    let mut command = Command::new(program);
     command
         .current_dir(root())
         .args(["mutants", "--package", "karpenter-plan"])
-        .args(["--shard", &shard, "--output"])
+        .args(["--shard", shard, "--output"])
         .arg(results)
-        .args(words)
-        .env("CARGO_TARGET_DIR", built)
-        // One mutant after another differs by a word.
+        .args(more)
+        .env("CARGO_TARGET_DIR", built())
+        // One mutant differs from the next by a word.
         .env("CARGO_INCREMENTAL", "1");
-    finish(command)
+    command
+}
+
+/// The code that is changed is a copy elsewhere, which a relative folder would not mean the same to.
+fn built() -> PathBuf {
+    root().join(target())
 }
 
 /// `cargo mutants` is built once into the cache folder beside the build artifacts.
-fn installed() -> Result<std::path::PathBuf, String> {
+fn installed() -> Result<PathBuf, String> {
     let tools = cache()?.join("tools");
     let program = tools.join("bin/cargo-mutants");
     if !program.exists() {

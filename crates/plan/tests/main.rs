@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod bins;
 mod buffer;
 mod check;
 mod default_spread;
 mod devices;
 mod disruption;
+mod domains;
 mod explain;
 mod fixtures;
 mod limits;

@@ -1,0 +1,270 @@
+//! Where the next pod goes among claims and places that all have room, and what a finished claim says.
+
+use crate::fixtures::{
+    Manifest, Outcome, World, daemon_set, empty, instance_type, node, pod, pool, resources, row,
+};
+use serde_json::{Value, json};
+
+/// A term over a key that selects pods with a label.
+fn term(key: &str, label: &str) -> Value {
+    json!({"topologyKey": key, "labelSelector": {"matchLabels": {label: "yes"}}})
+}
+
+fn apart(pod: Manifest, key: &str, label: &str) -> Manifest {
+    pod.push(
+        "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution",
+        term(key, label),
+    )
+}
+
+const HOST: &str = "kubernetes.io/hostname";
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// The first of its claim: larger pods come first, and no two of these share a host.
+fn opener(name: &str) -> Manifest {
+    apart(pod(name).cpu("2").label("opener", "yes"), HOST, "opener")
+}
+
+/// One large type, and a pool that leaves it to pods which team they are.
+fn roomy() -> World {
+    let mut roomy = instance_type("roomy", 64, 256);
+    roomy.capacity.extend(resources(&[("pods", "110")]));
+    empty()
+        .types(vec![roomy])
+        .pool(pool("np").requires("example.com/team In mine other"))
+}
+
+/// The number of the claim that the pod is on.
+fn claim_of(outcome: &Outcome, name: &str) -> Option<usize> {
+    let id = outcome.snapshot.pod_named("default", name)?;
+    let mut claims = outcome.plan.claims.iter();
+    claims.position(|claim| claim.pods.contains(&id))
+}
+
+/// Where fillers go that find these claims equally empty: a claim that got a pod is asked before others
+/// that have as many, so each round turns back where the last one ended.
+fn snake(claims: &[usize], pods: usize) -> Vec<Option<usize>> {
+    let forth = claims.iter().copied();
+    let there_and_back: Vec<usize> = forth.clone().chain(forth.rev()).collect();
+    there_and_back
+        .into_iter()
+        .cycle()
+        .take(pods)
+        .map(Some)
+        .collect()
+}
+
+/// Adds fillers and asserts that they go to these claims only, in the order of a snake.
+#[track_caller]
+fn fills(world: World, claims: &[usize], filler: impl Fn(Manifest) -> Manifest) {
+    let names: Vec<String> = (0..4 * claims.len() + 1)
+        .map(|at| format!("z-filler-{at:02}"))
+        .collect();
+    let world = names
+        .iter()
+        .fold(world, |world, name| world.pod(filler(pod(name))));
+    let outcome = row("fillers", world, &["!unplaced"]);
+    let found: Vec<Option<usize>> = names.iter().map(|name| claim_of(&outcome, name)).collect();
+    assert_eq!(found, snake(claims, names.len()));
+}
+
+#[test]
+fn the_emptiest_claim_is_asked_first() {
+    let world = ["a", "b", "c"]
+        .iter()
+        .fold(roomy(), |world, name| world.pod(opener(name)));
+    fills(world, &[0, 1, 2], |pod| pod);
+}
+
+/// What keeps fillers from a claim of the many.
+#[derive(Clone, Copy, Debug)]
+enum Obstacle {
+    Labels,
+    Host,
+    Zone,
+}
+
+#[test]
+fn few_claims_among_many_are_asked_in_the_same_order() {
+    let (labels, host, zone) = (Obstacle::Labels, Obstacle::Host, Obstacle::Zone);
+    let mixtures: [&[Obstacle]; 4] = [&[labels], &[host], &[zone], &[labels, host, zone]];
+    for obstacles in mixtures {
+        // Up to one of sixteen counts as few; places that exist move the numbers of hosts.
+        for (open, places) in [
+            (&[7, 70][..], 0),
+            (&[0, 65, 129], 3),
+            (&[63, 64, 100, 128], 65),
+            (&[3, 9, 27, 50, 64, 81, 90, 99, 120, 127, 129], 1),
+        ] {
+            let mut world = roomy();
+            for at in 0..places {
+                world = world.node(node(&format!("full-{at:02}")).has("cpu", "1m"));
+            }
+            for at in 0..130 {
+                let own = opener(&format!("o{at:03}"));
+                let obstacle = obstacles[at % obstacles.len()];
+                let own = if open.contains(&at) {
+                    own.selects("example.com/team", "mine")
+                        .selects("zone", "z1")
+                } else {
+                    match obstacle {
+                        Obstacle::Labels => own.selects("example.com/team", "other"),
+                        Obstacle::Host => own
+                            .selects("example.com/team", "mine")
+                            .selects("zone", "z1")
+                            .label("crowded", "yes"),
+                        Obstacle::Zone => own
+                            .selects("example.com/team", "mine")
+                            .selects("zone", "z2")
+                            .label("zonal", "yes"),
+                    }
+                };
+                world = world.pod(own);
+            }
+            fills(world, open, |pod| {
+                let pod = pod.selects("example.com/team", "mine");
+                apart(apart(pod, HOST, "crowded"), ZONE, "zonal")
+            });
+        }
+    }
+}
+
+#[test]
+fn a_claim_that_comes_to_say_more_is_asked_again() {
+    // Nobody says which team a claim is of until a pod excludes one.
+    let plain = || {
+        let mut world = roomy();
+        world.pools = vec![pool("np")];
+        world
+    };
+    let wants = |name: &str| pod(name).cpu("100m").selects("example.com/team", "mine");
+    let excludes = pod("excludes").term(&["example.com/team NotIn other"]);
+    row(
+        "nobody says which team",
+        plain().pod(wants("wants")),
+        &["wants: unplaced"],
+    );
+    row(
+        "a claim that says more",
+        plain()
+            .pod(opener("first"))
+            .pod(wants("wants"))
+            .pod(excludes),
+        &["claims 1", "wants: new 0", "label example.com/team=mine"],
+    );
+}
+
+#[test]
+fn places_are_asked_in_the_order_of_their_names() {
+    let place = |at: usize| {
+        let own = node(&format!("n{at:03}"));
+        if at % 3 == 0 {
+            own
+        } else {
+            own.has("pods", "0")
+        }
+    };
+    let mut world = (0..200).fold(roomy(), |world, at| world.node(place(at)));
+    world = (0..5).fold(world, |world, at| {
+        world.pod(opener(&format!("p{at}")).label("crowded", "yes"))
+    });
+    // A filler keeps away from the first five places with room, which are in the first word.
+    world = (0..70).fold(world, |world, at| {
+        let filler = apart(
+            pod(&format!("q{at:02}")).label("crowded", "yes"),
+            HOST,
+            "crowded",
+        );
+        world.pod(filler)
+    });
+    let outcome = row("places", world, &["!unplaced", "claims 8"]);
+    for (pod, node) in &outcome.plan.bindings {
+        let name = &outcome.snapshot.pods[*pod].name;
+        let number: usize = name[1..].parse().unwrap();
+        let at = if name.starts_with('p') {
+            number
+        } else {
+            number + 5
+        };
+        let place = &outcome.snapshot.nodes[*node].name;
+        assert_eq!(**place, format!("n{:03}", at * 3), "{name}");
+    }
+    assert_eq!(outcome.plan.bindings.len(), 67);
+}
+
+#[test]
+fn a_claim_says_what_its_template_says() {
+    let world = empty()
+        .pool(
+            pool("np")
+                .template_label("example.com/color", "red")
+                .set(
+                    "spec.template.metadata.annotations",
+                    json!({"note": "here"}),
+                )
+                .template_taint("own", "mine", "NoSchedule")
+                .template_taint("bare", "", "NoExecute")
+                .startup_taint("boot", "NoSchedule"),
+        )
+        .daemon(
+            daemon_set("agent")
+                .pods(|pod| pod.cpu("200m").tolerates(json!({"operator": "Exists"}))),
+        )
+        .pod(
+            pod("a")
+                .cpu("500m")
+                .tolerates(json!({"operator": "Exists"}))
+                .selects("type", "default"),
+        );
+    let outcome = row("a claim", world, &["claims 1"]);
+    let object = karpenter_plan::node_claim(&outcome.snapshot, &outcome.plan.claims[0]);
+    let mut found = serde_json::to_value(object).unwrap();
+    let metadata = found["metadata"].take();
+    let annotations = metadata["annotations"].as_object().unwrap();
+    let names: Vec<&String> = annotations.keys().collect();
+    assert_eq!(
+        names,
+        [
+            "karpenter.sh/nodeclaim-min-values-relaxed",
+            "karpenter.sh/nodepool-hash",
+            "karpenter.sh/nodepool-hash-version",
+            "note",
+        ]
+    );
+    assert_eq!(
+        annotations["karpenter.sh/nodeclaim-min-values-relaxed"],
+        "false"
+    );
+    assert_eq!(metadata["generateName"], "np-");
+    assert_eq!(
+        metadata["ownerReferences"],
+        json!([{
+            "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "name": "np", "uid": "np",
+            "blockOwnerDeletion": true,
+        }])
+    );
+    assert_eq!(
+        metadata["labels"],
+        json!({
+            "example.com/color": "red",
+            "karpenter.sh/nodepool": "np",
+            "karpenter.test.sh/testnodeclass": "default",
+        })
+    );
+    let spec = &found["spec"];
+    assert_eq!(
+        spec["taints"],
+        json!([
+            {"key": "own", "value": "mine", "effect": "NoSchedule"},
+            {"key": "bare", "effect": "NoExecute"},
+        ])
+    );
+    assert_eq!(
+        spec["startupTaints"],
+        json!([{"key": "boot", "effect": "NoSchedule"}])
+    );
+    assert_eq!(
+        spec["resources"]["requests"],
+        json!({"cpu": "700m", "memory": "10Mi", "pods": "2"})
+    );
+}
