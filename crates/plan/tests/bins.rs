@@ -57,7 +57,7 @@ fn snake(claims: &[usize], pods: usize) -> Vec<Option<usize>> {
 /// Adds fillers and asserts that they go to these claims only, in the order of a snake.
 #[track_caller]
 fn fills(world: World, claims: &[usize], filler: impl Fn(Manifest) -> Manifest) {
-    let names: Vec<String> = (0..4 * claims.len() + 1)
+    let names: Vec<String> = (0..=4 * claims.len())
         .map(|at| format!("z-filler-{at:02}"))
         .collect();
     let world = names
@@ -84,48 +84,49 @@ enum Obstacle {
     Zone,
 }
 
+/// So many places without room and 130 claims, of which obstacles keep fillers away but for these.
+fn crowd(obstacles: &[Obstacle], open: &[usize], places: usize) -> World {
+    let mut world = roomy();
+    for at in 0..places {
+        world = world.node(node(&format!("full-{at:02}")).has("cpu", "1m"));
+    }
+    for at in 0..130 {
+        let own = opener(&format!("o{at:03}"));
+        let mine = |zone| {
+            let own = own.clone().selects("example.com/team", "mine");
+            own.selects("zone", zone)
+        };
+        let own = match obstacles[at % obstacles.len()] {
+            _ if open.contains(&at) => mine("z1"),
+            Obstacle::Labels => own.selects("example.com/team", "other"),
+            Obstacle::Host => mine("z1").label("crowded", "yes"),
+            Obstacle::Zone => mine("z2").label("zonal", "yes"),
+        };
+        world = world.pod(own);
+    }
+    world
+}
+
 #[test]
 fn few_claims_among_many_are_asked_in_the_same_order() {
     let (labels, host, zone) = (Obstacle::Labels, Obstacle::Host, Obstacle::Zone);
-    let mixtures: [&[Obstacle]; 4] = [&[labels], &[host], &[zone], &[labels, host, zone]];
-    for obstacles in mixtures {
-        // Up to one of sixteen counts as few; places that exist move the numbers of hosts.
-        for (open, places) in [
-            (&[7, 70][..], 0),
-            (&[0, 65, 129], 3),
-            (&[63, 64, 100, 128], 65),
-            (&[3, 9, 27, 50, 64, 81, 90, 99, 120, 127, 129], 1),
-        ] {
-            let mut world = roomy();
-            for at in 0..places {
-                world = world.node(node(&format!("full-{at:02}")).has("cpu", "1m"));
-            }
-            for at in 0..130 {
-                let own = opener(&format!("o{at:03}"));
-                let obstacle = obstacles[at % obstacles.len()];
-                let own = if open.contains(&at) {
-                    own.selects("example.com/team", "mine")
-                        .selects("zone", "z1")
-                } else {
-                    match obstacle {
-                        Obstacle::Labels => own.selects("example.com/team", "other"),
-                        Obstacle::Host => own
-                            .selects("example.com/team", "mine")
-                            .selects("zone", "z1")
-                            .label("crowded", "yes"),
-                        Obstacle::Zone => own
-                            .selects("example.com/team", "mine")
-                            .selects("zone", "z2")
-                            .label("zonal", "yes"),
-                    }
-                };
-                world = world.pod(own);
-            }
-            fills(world, open, |pod| {
-                let pod = pod.selects("example.com/team", "mine");
-                apart(apart(pod, HOST, "crowded"), ZONE, "zonal")
-            });
-        }
+    // Up to one of sixteen counts as few; places that exist move the numbers of hosts.
+    for (obstacles, open, places) in [
+        (&[labels][..], &[7, 70][..], 0),
+        (&[host], &[0, 65, 129], 65),
+        (&[zone], &[63, 64, 100, 128], 2),
+        (&[labels, host, zone], &[64, 65], 0),
+        (&[labels, host, zone], &[0, 65, 129], 3),
+        (
+            &[labels, host, zone],
+            &[3, 9, 27, 50, 64, 81, 90, 99, 120, 127, 129],
+            1,
+        ),
+    ] {
+        fills(crowd(obstacles, open, places), open, |pod| {
+            let pod = pod.selects("example.com/team", "mine");
+            apart(apart(pod, HOST, "crowded"), ZONE, "zonal")
+        });
     }
 }
 
@@ -158,7 +159,7 @@ fn a_claim_that_comes_to_say_more_is_asked_again() {
 fn places_are_asked_in_the_order_of_their_names() {
     let place = |at: usize| {
         let own = node(&format!("n{at:03}"));
-        if at % 3 == 0 {
+        if at.is_multiple_of(3) {
             own
         } else {
             own.has("pods", "0")
