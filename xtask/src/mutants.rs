@@ -17,7 +17,7 @@ const SLOW: &[&str] = &["properties::", "each_corruption", "buffer::size"];
 /// One shard, `-- SHARD/SHARDS` counted from zero; words after that go to `cargo mutants`. What is
 /// changed and which tests are asked is in `.cargo/mutants.toml`, the figures in `docs/mutants.md`.
 ///
-/// The slow tests are asked only about changes that the others let pass.
+/// The slow tests and those within the crate are asked only about changes that the others let pass.
 pub(crate) fn mutants() -> Result<(), String> {
     let words: Vec<String> = env::args()
         .skip_while(|word| word != "--")
@@ -41,7 +41,7 @@ pub(crate) fn mutants() -> Result<(), String> {
         say(&missed);
     }
     let mut rest = one_pass(&program, shard, &results, more);
-    rest.arg("--iterate");
+    rest.args(["--iterate", "--cargo-arg=--lib"]);
     finish(rest)
 }
 

@@ -1,7 +1,12 @@
 //! Where the next pod goes among claims and places that all have room, and what a finished claim says.
 
 use crate::fixtures::{
-    Manifest, Outcome, World, daemon_set, empty, instance_type, node, pod, pool, resources, row,
+    Manifest, Outcome, Stage, World, daemon_set, empty, instance_type, node, pod, pool, resources,
+    row,
+};
+use karpenter_plan::{
+    InstanceType, Refusal,
+    schedule::{FilterVerdict, MinValuesPolicy, TemplateRefusal},
 };
 use serde_json::{Value, json};
 
@@ -268,4 +273,142 @@ fn a_claim_says_what_its_template_says() {
         spec["resources"]["requests"],
         json!({"cpu": "700m", "memory": "10Mi", "pods": "2"})
     );
+}
+
+#[test]
+fn a_host_port_is_taken_once_on_a_place() {
+    let web = |name: &str| pod(name).host_port(80, "", "TCP");
+    let place = || {
+        let closed = pool("np").limit("cpu", "0");
+        empty().pool(closed).node(node("n"))
+    };
+    row(
+        "two of one round",
+        place().pod(web("a")).pod(web("b")).pod(pod("c")),
+        &["a: node n", "b: unplaced", "c: node n"],
+    );
+    row(
+        "one that runs there",
+        place().pod(web("there").on("n")).pod(web("a")),
+        &["a: unplaced"],
+    );
+    row(
+        "one without ports runs there",
+        place().pod(pod("there").on("n")).pod(web("a")),
+        &["a: node n"],
+    );
+    // A pod that is expected on a place does not stand in its own way there.
+    for stage in [Stage::Created, Stage::Launched] {
+        let expected = empty().pool(pool("np")).pod(web("a")).then(stage);
+        row(
+            "expected there",
+            expected.clone(),
+            &["claims 0", "!unplaced"],
+        );
+        row(
+            "another one",
+            expected.pod(web("b")),
+            &["claims 1", "b: new 0"],
+        );
+    }
+}
+
+/// A type of an architecture that is sold in one zone.
+fn sold_in(zone: &str, arch: &str, cpu: i64) -> InstanceType {
+    let mut own = instance_type(&format!("{arch}-{zone}-{cpu}"), cpu, 64);
+    own.requirements[1].values = Some(vec![arch.into()]);
+    for offering in &mut own.offerings {
+        let zones = offering.requirements[1].values.as_ref().unwrap();
+        offering.available = zones[0] == zone;
+    }
+    own
+}
+
+#[test]
+fn a_refusal_says_which_tests_some_type_met() {
+    let verdict = |[requirements, fits, offering]: [bool; 3], pairs: [bool; 3]| FilterVerdict {
+        requirements,
+        fits,
+        offering,
+        requirements_and_fits: pairs[0],
+        requirements_and_offering: pairs[1],
+        fits_and_offering: pairs[2],
+    };
+    // The pod asks for arm64 in z1 with eight cores.
+    for (types, expected) in [
+        (
+            vec![sold_in("z2", "amd64", 4)],
+            verdict([false, false, false], [false, false, false]),
+        ),
+        (
+            vec![sold_in("z1", "amd64", 4)],
+            verdict([false, false, true], [false, false, false]),
+        ),
+        (
+            vec![sold_in("z1", "amd64", 16)],
+            verdict([false, true, true], [false, false, true]),
+        ),
+        (
+            vec![sold_in("z2", "arm64", 16)],
+            verdict([true, false, false], [false, false, false]),
+        ),
+        (
+            vec![sold_in("z1", "arm64", 4)],
+            verdict([true, false, true], [false, true, false]),
+        ),
+        (
+            vec![sold_in("z2", "arm64", 16), sold_in("z1", "amd64", 4)],
+            verdict([true, false, true], [false, false, false]),
+        ),
+        (
+            vec![sold_in("z2", "arm64", 16), sold_in("z1", "amd64", 16)],
+            verdict([true, true, true], [false, false, true]),
+        ),
+        (
+            vec![sold_in("z1", "arm64", 4), sold_in("z1", "amd64", 16)],
+            verdict([true, true, true], [false, true, true]),
+        ),
+    ] {
+        let names: Vec<String> = types.iter().map(|own| own.name.clone()).collect();
+        let asking = pod("a")
+            .cpu("8")
+            .selects("arch", "arm64")
+            .selects("zone", "z1");
+        // Some other type keeps the pool from having none at all.
+        let mut types = types;
+        types.push(sold_in("z3", "s390x", 1));
+        let outcome = row(
+            "types",
+            empty().types(types).pool(pool("np")).pod(asking),
+            &[],
+        );
+        let (_, refusal) = &outcome.report.unplaced[0];
+        let Refusal::Templates(refusals) = refusal else {
+            panic!("{refusal:?}");
+        };
+        let (_, found) = &refusals[0];
+        assert_eq!(
+            found,
+            &TemplateRefusal::InstanceTypes(expected),
+            "{names:?}"
+        );
+    }
+}
+
+#[test]
+fn a_list_that_was_cut_is_left_as_it_is_where_minimums_are_best_effort() {
+    let mut types: Vec<InstanceType> = (0..600)
+        .map(|at| instance_type(&format!("small-{at:03}"), 4, 4))
+        .collect();
+    types.push(instance_type("large", 16, 64));
+    let varied = pool("np").push(
+        "spec.template.spec.requirements",
+        json!({"key": "size", "operator": "Exists", "minValues": 2}),
+    );
+    let best_effort = karpenter_plan::Options {
+        min_values: MinValuesPolicy::BestEffort,
+        ..Default::default()
+    };
+    let world = empty().types(types).pool(varied).pod(pod("a"));
+    row("a cut list", world.options(best_effort), &["a: new 0"]);
 }
