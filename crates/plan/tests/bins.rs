@@ -1,12 +1,14 @@
 //! Where the next pod goes among claims and places that all have room, and what a finished claim says.
 
+use std::collections::BTreeSet;
+
 use crate::fixtures::{
     Manifest, Outcome, Stage, World, daemon_set, empty, instance_type, node, pod, pool, resources,
     row,
 };
 use karpenter_plan::{
     InstanceType, Refusal,
-    schedule::{FilterVerdict, MinValuesPolicy, TemplateRefusal},
+    schedule::{FilterVerdict, MinValuesPolicy, TemplateRefusal, leaves_types},
 };
 use serde_json::{Value, json};
 
@@ -411,4 +413,53 @@ fn a_list_that_was_cut_is_left_as_it_is_where_minimums_are_best_effort() {
     };
     let world = empty().types(types).pool(varied).pod(pod("a"));
     row("a cut list", world.options(best_effort), &["a: new 0"]);
+}
+
+#[test]
+fn claims_choose_values_of_their_own() {
+    let chosen = |seed: u64| -> Vec<String> {
+        let world = ["a", "b", "c"].iter().fold(
+            empty().pool(pool("np").requires("example.com/any Exists")),
+            |world, name| world.pod(opener(name)),
+        );
+        let options = karpenter_plan::Options {
+            seed,
+            ..Default::default()
+        };
+        let outcome = row("three claims", world.options(options), &["claims 3"]);
+        let claims = outcome.plan.claims.iter();
+        let labels = claims.map(|claim| {
+            karpenter_plan::node_claim(&outcome.snapshot, claim)
+                .metadata
+                .labels
+        });
+        labels
+            .map(|labels| labels.unwrap()["example.com/any"].clone())
+            .collect()
+    };
+    let seeds = [0, 1, u64::MAX];
+    let all: BTreeSet<String> = seeds.into_iter().flat_map(chosen).collect();
+    assert_eq!(all.len(), 9, "{all:?}");
+    assert_eq!(chosen(1), chosen(1));
+}
+
+#[test]
+fn a_pool_without_types_is_told_from_one_with_too_few() {
+    let varied = |minimum: i32| {
+        pool("np").push(
+            "spec.template.spec.requirements",
+            json!({"key": "size", "operator": "Exists", "minValues": minimum}),
+        )
+    };
+    for (pool, expected) in [
+        (pool("np"), Ok(())),
+        (varied(2), Ok(())),
+        (varied(3), Err(true)),
+        (pool("np").requires("arch In s390x"), Err(false)),
+    ] {
+        let snapshot = empty().pool(pool.clone()).snapshot();
+        let options = karpenter_plan::Options::default();
+        let found = leaves_types(&snapshot, snapshot.pools.ids().next().unwrap(), &options);
+        assert_eq!(found, expected, "{}", pool.0["spec"]);
+    }
 }
