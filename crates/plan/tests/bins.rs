@@ -157,8 +157,19 @@ fn a_claim_that_comes_to_say_more_is_asked_again() {
         plain()
             .pod(opener("first"))
             .pod(wants("wants"))
-            .pod(excludes),
+            .pod(excludes.clone()),
         &["claims 1", "wants: new 0", "label example.com/team=mine"],
+    );
+    // The same among many claims that they cannot go to.
+    let many = (0..70).fold(plain(), |world, at| {
+        world.pod(opener(&format!("o{at:02}")).selects("zone", "z2"))
+    });
+    row(
+        "one of many claims that says more",
+        many.pod(opener("p").selects("zone", "z1"))
+            .pod(wants("wants").selects("zone", "z1"))
+            .pod(excludes.selects("zone", "z1")),
+        &["claims 71", "wants: new 70", "excludes: new 70"],
     );
 }
 

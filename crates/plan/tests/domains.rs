@@ -1,11 +1,12 @@
 //! What rules between pods leave of hosts and domains, counted one by one.
 
 use crate::fixtures::{
-    Manifest, Outcome, World, empty, instance_type, node, pod, pool, resources, row, world,
+    Manifest, Outcome, Stage, World, empty, instance_type, long, node, pod, pool, resources, row,
+    world,
 };
 use crate::topology::{counted, domains, spread, spreads};
 use karpenter_plan::{
-    Refusal,
+    InstanceType, Refusal,
     schedule::{TemplateRefusal, TopologyRefusal},
 };
 use serde_json::{Value, json};
@@ -412,4 +413,62 @@ fn a_spread_between_roomy_claims_counts_what_was_put_there() {
         .map(|claim| claim.pods.len())
         .collect();
     assert_eq!(sizes, [2, 2, 2]);
+}
+
+/// A type that is sold in one zone.
+fn sold_in(zone: &str, cpu: i64) -> InstanceType {
+    let mut own = instance_type(&format!("{zone}-{cpu}"), cpu, 64);
+    for offering in &mut own.offerings {
+        offering.available = offering.requirements[1].values == Some(vec![zone.into()]);
+    }
+    own
+}
+
+#[test]
+fn a_claim_that_fits_in_another_domain_is_asked_again() {
+    let zonal = |name: &str| spreads(counted(name), spread("zone", 1));
+    let world = empty()
+        .types(vec![sold_in("z1", 2), sold_in("z2", 16)])
+        .pool(pool("np").requires("zone In z1 z2"))
+        .pod(stranger("opener").cpu("4"))
+        // The least filled zone has no type that is large enough, until somebody else is there.
+        .pod(zonal("large").cpu("3"))
+        .pod(zonal("small").cpu("1").selects("zone", "z1"));
+    row(
+        "another domain",
+        world,
+        &["claims 2", "opener: new 0", "large: new 0", "small: new 1"],
+    );
+}
+
+#[test]
+fn a_pod_on_a_claim_without_a_zone_may_be_in_any() {
+    let expected = |own: Manifest| {
+        let zoned = empty().pool(pool("np").requires("zone In z1 z2 z3"));
+        zoned.pod(own.cpu("2")).then(Stage::Created)
+    };
+    let zone = long("zone");
+    let there = || expected(counted("there"));
+    row(
+        "anti-affinity",
+        there().pod(apart(stranger("a"), zone)),
+        &["a: unplaced"],
+    );
+    row(
+        "inverse",
+        expected(apart(stranger("there"), zone)).pod(counted("a")),
+        &["a: unplaced"],
+    );
+    // To join it one would have to know where it is.
+    row(
+        "affinity",
+        there().pod(near(stranger("a"), zone)),
+        &["a: unplaced"],
+    );
+    let outcome = row(
+        "spread",
+        there().pod(spreads(counted("a"), spread("zone", 1)).cpu("3")),
+        &["claims 1"],
+    );
+    assert_eq!(domains(&outcome, "zone")["a"], "z1");
 }
