@@ -24,7 +24,7 @@ pub(crate) fn mutants() -> Result<(), String> {
         .skip(1)
         .collect();
     let [shard, more @ ..] = &words[..] else {
-        return Err("say which shard: `cargo xtask mutants -- 0/2`".into());
+        return Err("say which shard: `cargo xtask mutants -- 0/4`".into());
     };
     let program = installed()?;
     let results = built()
