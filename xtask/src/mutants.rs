@@ -11,55 +11,96 @@ use crate::run::{cache, cargo, finish, root, say, target};
 /// Another version makes other changes, so its figures could not be compared.
 const VERSION: &str = "27.1.0";
 
-/// Tests that take as long as all others together.
+/// Tests that take longer than all others together.
 const SLOW: &[&str] = &["properties::", "each_corruption", "buffer::size"];
 
-/// One shard, `-- SHARD/SHARDS` counted from zero; words after that go to `cargo mutants`. What is
-/// changed and which tests are asked is in `.cargo/mutants.toml`, the figures in `docs/mutants.md`.
+/// One shard, `-- SHARD/SHARDS` counted from zero. What is changed and which tests are asked is in
+/// `.cargo/mutants.toml`, the figures in `docs/mutants.md`.
 ///
 /// The slow tests and those within the crate are asked only about changes that the others let pass.
 pub(crate) fn mutants() -> Result<(), String> {
-    let words: Vec<String> = env::args()
+    let shard = env::args()
         .skip_while(|word| word != "--")
-        .skip(1)
-        .collect();
-    let [shard, more @ ..] = &words[..] else {
-        return Err("say which shard: `cargo xtask mutants -- 0/4`".into());
-    };
+        .nth(1)
+        .ok_or("say which shard: `cargo xtask mutants -- 0/4`")?;
     let program = installed()?;
     let results = built()
         .join("mutants-found")
         .join(shard.replace('/', "-of-"));
-    if results.exists() {
-        fs::remove_dir_all(&results).map_err(|error| format!("{}: {error}", results.display()))?;
+    let (first, second) = (results.join("first"), results.join("second"));
+    for folder in [&first, &second] {
+        if folder.exists() {
+            fs::remove_dir_all(folder).map_err(|error| at(folder, &error))?;
+        }
+        fs::create_dir_all(found(folder)).map_err(|error| at(folder, &error))?;
     }
-    fs::create_dir_all(&results).map_err(|error| format!("{}: {error}", results.display()))?;
-    let mut quick = one_pass(&program, shard, &results, more);
-    quick.args(["--", "--"]);
+
+    let mut quick = mutating(&program, &first);
+    quick.args(["--shard", &shard, "--", "--"]);
     quick.args(SLOW.iter().flat_map(|test| ["--skip", test]));
-    if let Err(missed) = finish(quick) {
-        say(&missed);
+    let missed = ended(quick, &first)?;
+    if missed.is_empty() {
+        return Ok(());
     }
-    let mut rest = one_pass(&program, shard, &results, more);
+
+    // What is to be left out is said in the words of a run that caught it.
+    let all = mutating(&program, &second)
+        .arg("--list")
+        .output()
+        .map_err(|error| format!("cargo-mutants: {error}"))?;
+    let all = String::from_utf8_lossy(&all.stdout);
+    let others: String = all
+        .lines()
+        .filter(|mutant| !missed.iter().any(|own| own == mutant))
+        .flat_map(|mutant| [mutant, "\n"])
+        .collect();
+    let path = found(&second).join("caught.txt");
+    fs::write(&path, others).map_err(|error| at(&path, &error))?;
+    let mut rest = mutating(&program, &second);
     rest.args(["--iterate", "--cargo-arg=--lib"]);
-    finish(rest)
+    let missed = ended(rest, &second)?;
+    if missed.is_empty() {
+        return Ok(());
+    }
+    Err(format!("no test notices\n{}", missed.join("\n")))
 }
 
-fn one_pass(program: &Path, shard: &str, results: &Path, more: &[String]) -> Command {
+fn mutating(program: &Path, results: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .current_dir(root())
-        .args(["mutants", "--package", "karpenter-plan"])
-        .args(["--shard", shard, "--output"])
+        .args(["mutants", "--package", "karpenter-plan", "--output"])
         .arg(results)
-        .args(more)
         .env("CARGO_TARGET_DIR", built())
         // One mutant differs from the next by a word.
         .env("CARGO_INCREMENTAL", "1");
     command
 }
 
-/// The code that is changed is a copy elsewhere, which a relative folder would not mean the same to.
+/// Runs to the end, and says which changes no test noticed.
+fn ended(command: Command, results: &Path) -> Result<Vec<String>, String> {
+    let verdict = finish(command);
+    let path = found(results).join("missed.txt");
+    let missed = fs::read_to_string(&path).map_err(|error| at(&path, &error))?;
+    let timeouts = fs::read_to_string(found(results).join("timeout.txt")).unwrap_or_default();
+    match verdict {
+        // It also fails where something was missed or never ended, which is an answer.
+        Err(problem) if missed.is_empty() && timeouts.is_empty() => return Err(problem),
+        Err(problem) => say(&problem),
+        Ok(()) => {}
+    }
+    Ok(missed.lines().map(String::from).collect())
+}
+
+fn found(results: &Path) -> PathBuf {
+    results.join("mutants.out")
+}
+
+fn at(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}", path.display())
+}
+
+/// The code that is changed is a copy elsewhere, to which a relative folder would be another one.
 fn built() -> PathBuf {
     root().join(target())
 }
