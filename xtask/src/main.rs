@@ -3,6 +3,7 @@
 mod catalogue;
 mod conformance;
 mod control_plane;
+mod mutants;
 mod real;
 mod run;
 
@@ -104,6 +105,11 @@ const EXTRA: &[Task] = &[
         name: "figures",
         about: "one run of each figure on a real control plane; bench/real.sh runs three",
         run: real::figures,
+    },
+    Task {
+        name: "mutants",
+        about: "whether the tests notice changes to the core; `-- SHARD/SHARDS`",
+        run: mutants::mutants,
     },
     Task {
         name: "bench",

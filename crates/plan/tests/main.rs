@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod bins;
 mod buffer;
 #[path = "../../api/src/cases.rs"]
 mod cases;
@@ -9,6 +10,7 @@ mod check;
 mod default_spread;
 mod devices;
 mod disruption;
+mod domains;
 mod explain;
 mod fixtures;
 mod limits;

@@ -337,6 +337,34 @@ fn labels_get_conforming_values() {
 }
 
 #[test]
+fn labels_get_the_only_value_that_is_left() {
+    let pool = pool("np")
+        .requires("one Gt 4")
+        .requires("one Lt 6")
+        .requires("first Gt 4")
+        .requires("first Lt 7")
+        .requires("first NotIn 6")
+        .requires("last Gt 4")
+        .requires("last Lt 7")
+        .requires("last NotIn 5")
+        .requires("none Lt 0");
+    for seed in 0..20 {
+        let mut world = empty().pool(pool.clone()).pod(pod("a"));
+        world.options.seed = seed;
+        row(
+            "labels with one value",
+            world,
+            &[
+                "label one=5",
+                "label first=5",
+                "label last=6",
+                "!label none=",
+            ],
+        );
+    }
+}
+
+#[test]
 fn packing() {
     row(
         "scheduling/P1",

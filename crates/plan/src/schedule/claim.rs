@@ -383,3 +383,17 @@ fn hashed(text: &str) -> u64 {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_that_the_methods_are_known_for() {
+        // The first number of splitmix64 for this state, as published with it.
+        assert_eq!(mixed(1_234_567), 6_457_827_717_110_365_317);
+        assert_eq!(hashed(""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(hashed("a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(hashed("foobar"), 0x8594_4171_f739_67e8);
+    }
+}

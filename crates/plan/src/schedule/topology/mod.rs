@@ -404,10 +404,9 @@ impl<'a> Topology<'a> {
         id
     }
 
-    /// Numbers a claim that was just opened.
-    pub(super) fn open_host(&mut self) -> usize {
+    /// There is one more claim, whose host has the next number.
+    pub(super) fn open_host(&mut self) {
         self.host_count += 1;
-        self.host_count - 1
     }
 
     /// The number of the host of the first claim.
