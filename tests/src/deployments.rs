@@ -3,8 +3,11 @@
 
 use std::fmt::Write as _;
 
-/// Pods of the deployments together.
-pub(crate) const PODS: i32 = 1000;
+/// Pods of the deployments together, with one of so many of their replicas.
+pub(crate) fn pods(share: u32) -> i32 {
+    let pods = SORTS.map(|(_, count, replicas, _)| count * (replicas / share));
+    pods.iter().sum::<u32>().try_into().unwrap_or(i32::MAX)
+}
 
 /// Deployments of each sort, replicas of each of them, and what their pods say besides.
 const SORTS: [(&str, u32, u32, &str); 6] = [
@@ -56,8 +59,8 @@ const SIZES: [(&str, &str); 4] = [
 /// The zones of volumes, in turn.
 const ZONES: [&str; 2] = ["test-zone-b", "test-zone-c"];
 
-/// All manifests, the volumes first.
-pub(crate) fn manifests() -> String {
+/// All manifests, the volumes first; deployments with one of so many of their replicas.
+pub(crate) fn manifests(share: u32) -> String {
     let mut text = String::new();
     for (name, cpu) in [("logs", "50m"), ("metrics", "100m")] {
         text.push_str(&daemon_set(name, cpu));
@@ -70,6 +73,7 @@ pub(crate) fn manifests() -> String {
                 text.push_str(&volume(&name, ZONES[number % ZONES.len()]));
             }
             let (cpu, memory) = SIZES[number % SIZES.len()];
+            let replicas = replicas / share;
             let rule = rule.replace("NAME", &name);
             number += 1;
             let _ = write!(
@@ -155,12 +159,8 @@ mod tests {
     #[test]
     fn there_are_thirty_of_a_thousand_pods() {
         let deployments: u32 = SORTS.iter().map(|(_, count, ..)| count).sum();
-        let pods: u32 = SORTS
-            .iter()
-            .map(|(_, count, replicas, _)| count * replicas)
-            .sum();
-        assert_eq!((deployments, pods), (30, PODS.unsigned_abs()));
-        let read = karpenter_sim::documents(&manifests()).unwrap();
+        assert_eq!((deployments, pods(1), pods(2)), (30, 1000, 499));
+        let read = karpenter_sim::documents(&manifests(1)).unwrap();
         assert_eq!(read.len(), 2 + 4 + 30);
     }
 }

@@ -39,6 +39,7 @@ scenarios!(
     claim_deleted,
     node_drained_by_people,
     pool_edited,
+    consolidated,
     pool_deleted,
     budget_blocks_then_yields,
     controller_killed,

@@ -7,7 +7,10 @@ use std::{
 
 use karpenter_api::objects::pod::TopologySpreadConstraint;
 use karpenter_cloud::Cloud;
-use karpenter_plan::schedule::{self, MinValuesPolicy, ReservedPolicy};
+use karpenter_plan::{
+    Command, DisruptOptions,
+    schedule::{self, MinValuesPolicy, ReservedPolicy},
+};
 use kube::Client;
 
 use crate::{
@@ -141,6 +144,17 @@ impl Default for Options {
 }
 
 impl Options {
+    /// What the core is asked with in a round of disruption.
+    pub fn disruption<'a>(&self, commands: &'a [Command], round: u64) -> DisruptOptions<'a> {
+        DisruptOptions {
+            commands,
+            ignore_consolidate_after: false,
+            spot_to_spot: self.gates.spot_to_spot_consolidation,
+            static_capacity: self.gates.static_capacity,
+            scheduling: self.scheduling(round),
+        }
+    }
+
     /// What the core is asked with in a round of scheduling; rounds differ by seed only.
     pub fn scheduling(&self, round: u64) -> schedule::Options {
         schedule::Options {

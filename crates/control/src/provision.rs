@@ -14,7 +14,9 @@ use karpenter_api::{
     objects::{Node, Pod},
 };
 use karpenter_plan::{
-    NewClaim, NodeId, PodId, PoolId, ResourceId, Snapshot, node_claim,
+    NewClaim, NodeId, PodId, PoolId, ResourceId, Snapshot,
+    disrupt::Replacement,
+    node_claim,
     schedule::{self, Plan, Report},
 };
 use tokio::time::{Instant, sleep_until};
@@ -42,6 +44,8 @@ const CREATIONS: usize = 32;
 const UNSCHEDULABLE_WINDOW: Duration = Duration::from_mins(5);
 /// One node in the thousandths that resources are counted in.
 const ONE_NODE: i64 = 1000;
+/// No state of the mirror has this number: asks it in any case.
+const NO_GENERATION: u64 = u64::MAX;
 /// The name of this controller in logs and metrics.
 const CONTROLLER: &str = "provisioner";
 const NO_TYPES_WINDOW: Duration = Duration::from_mins(1);
@@ -375,6 +379,51 @@ pub(crate) async fn create_claim(
         place(ctx, snapshot, *pod, &format!("nodeclaim/{name}"));
     }
     true
+}
+
+/// Creates the replacement of a node that is to go, unless its pool has changed its mind. The name, or why
+/// there is none.
+pub(crate) async fn create_replacement(
+    ctx: &Arc<Ctx>,
+    snapshot: &Snapshot,
+    replacement: &Replacement,
+    reason: &str,
+) -> Result<String, String> {
+    let pool = &*replacement.pool;
+    let is_static = snapshot
+        .pool_named(pool)
+        .is_some_and(|id| snapshot.pools[id].is_static());
+    let _reservation = if is_static {
+        let granted = ctx.mirror.reserve_one(pool, snapshot.now);
+        Some(granted.ok_or_else(|| format!("nodes limit of nodepool {pool} is reached"))?)
+    } else {
+        may_create(ctx, pool, NO_GENERATION)?;
+        None
+    };
+    let created = effect::create(ctx, &*replacement.object).await;
+    let created = created.map_err(|error| error.to_string())?;
+    ctx.metrics
+        .lifecycle
+        .claim_created(reason, pool, replacement.min_values_relaxed);
+    let name = created.metadata.name.clone().unwrap_or_default();
+    let types = &replacement.instance_types;
+    let names: Vec<String> = types.iter().map(ToString::to_string).collect();
+    info!(
+        node_claim = name,
+        nodepool = pool,
+        instance_types = shown(&names),
+        "created nodeclaim"
+    );
+    let price = replacement.cheapest.as_ref().map(|bid| bid.price);
+    ctx.decisions.tell(Decision::Created {
+        claim: name.clone(),
+        pool: pool.to_owned(),
+        instance_type: names.first().cloned().unwrap_or_default(),
+        others: names.len().saturating_sub(1),
+        price: price.map_or(String::new(), |price| price.to_string()),
+        reason: reason.to_owned(),
+    });
+    Ok(name)
 }
 
 /// Asks the pool again right before a claim is created: it may be gone, or its limit used up by what

@@ -8,7 +8,8 @@ use alloc::{sync::Arc, vec::Vec};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    labels::Labels, pod::PodKey, requirement::Requirements, resources::Resources, taint::Taint,
+    disrupt::lasting::Replaced, labels::Labels, pod::PodKey, requirement::Requirements,
+    resources::Resources, taint::Taint,
 };
 
 /// What only a Node object says.
@@ -58,6 +59,10 @@ pub struct ClaimFacts {
     pub drifted: Option<Condition>,
     /// Condition `DisruptionReason`: a disruption command has it, or had it before a restart.
     pub disruption_reason: Option<Condition>,
+    /// Since when condition `DisruptionReason` is False: a replacement could not be had.
+    pub replacement_failed: Option<Timestamp>,
+    /// Instance types that it has replaced in consolidation, with the time.
+    pub replaced: Replaced,
     /// Condition `InstanceTerminating` is True.
     pub instance_terminating: bool,
     /// `status.lastPodEventTime`.
@@ -68,6 +73,14 @@ pub struct ClaimFacts {
     pub termination_grace_period: Option<SignedDuration>,
     /// `spec.requirements`, for an unlaunched claim and for drift.
     pub requirements: Requirements,
+}
+
+impl ClaimFacts {
+    /// Since when nothing has happened to its pods; `None` before it was ready for any.
+    pub fn quiet_since(&self) -> Option<Timestamp> {
+        let initialized = self.initialized.as_ref().map(|condition| condition.since);
+        initialized.map(|initialized| self.last_pod_event.unwrap_or(initialized))
+    }
 }
 
 /// A place for pods that exists or was asked for.

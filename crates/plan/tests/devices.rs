@@ -291,6 +291,7 @@ fn without(world: &World, gone: &str) -> Outcome {
         base: &snapshot,
         gone: NodeMask::from_iter([node]),
         displaced: &displaced,
+        closed: NodeMask::new(),
     };
     let (plan, report) = simulate(&view, &world.options);
     let verdict = check_view(&view, &plan, &report);

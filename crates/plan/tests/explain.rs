@@ -234,7 +234,7 @@ fn pools_that_get_no_nodes_say_why() {
         );
     };
     check(&|pool| pool.replicas(1), "nodepool is static");
-    check(&crate::world::TestPool::without_types, "no types");
+    check(&crate::world::TestPool::broken, "no types");
     let requirement = json!([{"key": "kubernetes.io/arch", "operator": "In", "values": ["arm64"]}]);
     check(
         &|pool| pool.template("requirements", requirement.clone()),

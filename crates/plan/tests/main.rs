@@ -14,6 +14,7 @@ mod domains;
 mod explain;
 mod fixtures;
 mod limits;
+mod market;
 mod neighbors;
 mod overlay;
 mod properties;

@@ -134,19 +134,29 @@ pub(super) fn pool_edited<C: Cluster>(cluster: &mut C) -> Result<String> {
         state.describe()
     );
     cluster.apply(&pool("blue"))?;
-    let state = cluster.until("pods run on the new template", PATIENCE, |state| {
-        all_run(state, 20)
+    // What was made from the old template has drifted, and is replaced.
+    cluster.until("pods run on the new template alone", PATIENCE, |state| {
+        let is_new = |node: &karpenter_sim::NodeState| {
+            let team = node.labels.get("example.com/team").map(String::as_str);
+            team == Some("blue") && !old.contains(&node.name)
+        };
+        all_run(state, 20) && state.nodes.iter().all(is_new)
     })?;
-    let wrong = |node: &&karpenter_sim::NodeState| {
-        let team = node.labels.get("example.com/team").map(String::as_str);
-        team != Some("blue") && !old.contains(&node.name)
-    };
-    ensure!(
-        !state.nodes.iter().any(|node| wrong(&node)),
-        "{}",
-        state.describe()
-    );
     whole(cluster, 20)
+}
+
+/// Half of the pods go, and the rest is moved together on fewer machines that cost less.
+pub(super) fn consolidated<C: Cluster>(cluster: &mut C) -> Result<String> {
+    let pool = pool("red").replace("WhenEmpty", "WhenEmptyOrUnderutilized");
+    cluster.apply(&pool)?;
+    cluster.apply(&deployment("web", 24, SMALL, ""))?;
+    let state = cluster.until("all pods run", PATIENCE, |state| all_run(state, 24))?;
+    let before = state.nodes.len();
+    cluster.apply(&deployment("web", 8, SMALL, ""))?;
+    cluster.until("few machines are left", PATIENCE, |state| {
+        all_run(state, 8) && state.nodes.len() < before && state.claims.len() == state.nodes.len()
+    })?;
+    whole(cluster, 8)
 }
 
 /// A pool that goes takes its nodes along; pods wait for the next pool.

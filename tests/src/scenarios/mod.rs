@@ -31,6 +31,7 @@ pub fn shared<C: Cluster>() -> Vec<Scenario<C>> {
         ("claim_deleted", life::claim_deleted),
         ("node_drained_by_people", life::node_drained_by_people),
         ("pool_edited", life::pool_edited),
+        ("consolidated", life::consolidated),
         ("pool_deleted", life::pool_deleted),
         ("budget_blocks_then_yields", life::budget_blocks_then_yields),
         ("controller_killed", faults::controller_killed),

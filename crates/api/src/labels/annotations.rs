@@ -10,6 +10,9 @@ pub const NODEPOOL_HASH_VERSION: &str = "karpenter.sh/nodepool-hash-version";
 pub const TERMINATION_TIMESTAMP: &str = "karpenter.sh/nodeclaim-termination-timestamp";
 /// Whether minValues had to be relaxed for a claim: `"true"` or `"false"`.
 pub const MIN_VALUES_RELAXED: &str = "karpenter.sh/nodeclaim-min-values-relaxed";
+/// Instance types that a claim and those before it have replaced in consolidation, each with the time:
+/// `m5.large=2026-01-01T00:00:00Z,…`. Ours: it keeps machines from going back and forth.
+pub const REPLACED_TYPES: &str = "karpenter.sh/nodeclaim-replaced-types";
 /// Drivers of dynamic resources that must publish their pools before a node counts as initialised.
 pub const REQUESTED_DRA_DRIVERS: &str = "karpenter.sh/requested-dra-drivers";
 /// `"true"` when an overlay changed the price of a type that was considered for the claim.

@@ -8,7 +8,7 @@ mod values;
 use std::env;
 
 use karpenter_control::ctx;
-use karpenter_plan::{InstanceType, Options};
+use karpenter_plan::{DisruptOptions, InstanceType, Options};
 
 pub(crate) use self::settings::{LogLevel, Settings};
 use self::{
@@ -99,6 +99,14 @@ impl Scheduling {
     /// When an option has no such value.
     pub(crate) fn read(&self) -> anyhow::Result<Options> {
         Ok(self.policies()?.plan())
+    }
+
+    /// For a question about disruption.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn disruption(&self) -> anyhow::Result<DisruptOptions<'static>> {
+        Ok(self.policies()?.disruption())
     }
 
     fn policies(&self) -> anyhow::Result<Policies> {

@@ -8,7 +8,7 @@ use karpenter_control::{
     ctx::{self, MinValues, Preferences},
     gates::FeatureGates,
 };
-use karpenter_plan::Options;
+use karpenter_plan::{DisruptOptions, Options};
 
 use super::values::Values;
 
@@ -51,6 +51,11 @@ impl Policies {
     /// For a question that is answered once.
     pub(crate) fn plan(&self) -> Options {
         self.controller().scheduling(0)
+    }
+
+    /// For a question about disruption.
+    pub(crate) fn disruption(&self) -> DisruptOptions<'static> {
+        self.controller().disruption(&[], 0)
     }
 
     /// For controllers that run.

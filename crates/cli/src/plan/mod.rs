@@ -3,15 +3,15 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use karpenter_plan::{
-    Cost, NewClaim, OfferingId, Plan, Pod, PodId, PoolId, Report, Snapshot, node_claim, pod::Owner,
-    schedule::SkipReason,
+    Cost, DisruptOptions, NewClaim, OfferingId, Plan, Pod, PodId, PoolId, Report, Snapshot,
+    node_claim, pod::Owner, schedule::SkipReason,
 };
 use serde::Serialize;
 use serde_json::Value;
 
 mod disruption;
 
-use self::disruption::{Blocked, Disruption};
+use self::disruption::Disruptions;
 use crate::{
     Verdict,
     offline::{self, World},
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     input: offline::Arguments,
     #[command(flatten)]
     scheduling: Scheduling,
-    /// Also ask the disruption methods what they would do now (this build has Emptiness).
+    /// Also ask the disruption methods what they would do now, and why the other nodes stay.
     #[arg(long)]
     disrupt: bool,
     /// With --disrupt: take every node for quiet.
@@ -46,8 +46,8 @@ struct Answer {
     unschedulable: Vec<Unschedulable>,
     ignored: Vec<Message>,
     skipped: Vec<Skipped>,
-    disruptions: Vec<Disruption>,
-    blocked: Vec<Blocked>,
+    #[serde(flatten)]
+    disruptions: Disruptions,
     summary: Summary,
 }
 
@@ -128,8 +128,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let (plan, report) = karpenter_plan::schedule(&world.snapshot, &options);
     let mut answer = answer(&world, &plan, &report);
     if arguments.disrupt {
-        (answer.disruptions, answer.blocked) =
-            disruption::disruptions(&world.snapshot, arguments.ignore_consolidate_after);
+        let asked = DisruptOptions {
+            ignore_consolidate_after: arguments.ignore_consolidate_after,
+            ..arguments.scheduling.disruption()?
+        };
+        answer.disruptions = disruption::ask(&world.snapshot, &asked);
     }
     output::answer(&answer, arguments.output, || table(&answer))?;
     for refused in &world.refused {
@@ -226,8 +229,7 @@ fn answer(world: &World, plan: &Plan, report: &Report) -> Answer {
         new_node_claims,
         unschedulable,
         skipped,
-        disruptions: Vec::new(),
-        blocked: Vec::new(),
+        disruptions: Disruptions::default(),
     }
 }
 
@@ -369,20 +371,7 @@ fn table(answer: &Answer) -> String {
     for pod in &answer.skipped {
         let _ = writeln!(text, "{} is skipped: {}", pod.pod, pod.reason);
     }
-    for command in &answer.disruptions {
-        let _ = writeln!(
-            text,
-            "{} {} ({}, {} pods to move): saves ${:.4}/h",
-            command.decision,
-            command.nodes.join(" "),
-            command.reason,
-            command.pods,
-            command.savings_per_hour,
-        );
-    }
-    for blocked in &answer.blocked {
-        let _ = writeln!(text, "{} stays: {}", blocked.node, blocked.reason);
-    }
+    text.push_str(&disruption::lines(&answer.disruptions));
     let summary = &answer.summary;
     let _ = writeln!(
         text,

@@ -88,17 +88,24 @@ impl Disruption {
         }
     }
 
-    /// A look at every node took so long and came to this.
-    pub(crate) fn looked(&self, snapshot: &Snapshot, report: &DisruptReport, took: Duration) {
-        let method = Method::Emptiness;
-        let reason = lower(method.reason());
-        self.evaluation
-            .with_label_values(&[reason.as_str(), method.consolidation_type()])
-            .observe(took.as_secs_f64());
-        let found = report.methods.iter().find(|each| each.method == method);
-        self.eligible
-            .with_label_values(&[&reason])
-            .set(found.map_or(0, |found| found.eligible) as f64);
+    /// A look at every node came to this, and each method took so long.
+    pub(crate) fn looked(
+        &self,
+        snapshot: &Snapshot,
+        report: &DisruptReport,
+        times: &[(Method, Duration)],
+    ) {
+        for (method, took) in times {
+            let found = report.methods.iter().find(|each| each.method == *method);
+            let reason = lower(method.reason());
+            // Methods of one reason share a series, and the later overwrites the earlier.
+            self.eligible
+                .with_label_values(&[&reason])
+                .set(found.map_or(0, |found| found.eligible) as f64);
+            self.evaluation
+                .with_label_values(&[reason.as_str(), method.consolidation_type()])
+                .observe(took.as_secs_f64());
+        }
         // Pools that are gone take their series along.
         self.allowed.reset();
         self.consuming.reset();
@@ -143,7 +150,13 @@ impl Disruption {
 
     /// A command in flight is undone.
     pub(crate) fn failed(&self, command: &Command) {
-        self.failures.with_label_values(&particulars(command)).inc();
+        let lost = command
+            .replacements
+            .iter()
+            .filter(|replacement| !replacement.is_initialized);
+        self.failures
+            .with_label_values(&particulars(command))
+            .inc_by(lost.count() as f64);
     }
 }
 

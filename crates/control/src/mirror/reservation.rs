@@ -35,6 +35,21 @@ impl Drop for Reservation {
 }
 
 impl Mirror {
+    /// Grants a static pool one claim in the place of another that is to go, if its limit of nodes allows.
+    pub(crate) fn reserve_one(self: &Arc<Self>, pool: &str, now: Timestamp) -> Option<Reservation> {
+        let mut state = self.write();
+        let snapshot = state.snapshot(now);
+        let standing = Standing::of(&snapshot, snapshot.pool_named(pool)?)?;
+        if standing.granted(state.intent.reserved(pool), 1) == 0 {
+            return None;
+        }
+        state.intent.reserve(pool, 1);
+        Some(Reservation {
+            mirror: Arc::clone(self),
+            pool: pool.to_owned(),
+        })
+    }
+
     /// Grants a static pool the claims that it lacks, as far as its limit of nodes allows. A pool that is
     /// not ready gets nothing (scheduling 10.2).
     pub(crate) fn reserve_lacking(self: &Arc<Self>, pool: &str, now: Timestamp) -> Grant {

@@ -1,75 +1,42 @@
 //! Whether a node has been quiet for long enough to be consolidated.
 //!
-//! [`next_step`] is pure. The condition is there and True, or it is not there; both consolidation and the removal of
+//! The condition is there and True, or it is not there; both consolidation and the removal of
 //! empty nodes wait for it. The span counts from the last pod event, or from the node's
 //! initialisation if there was none.
-
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use karpenter_api::{
     GoDuration,
     conditions::{CONSOLIDATABLE, INITIALIZED},
-    labels,
     nodeclaim::NodeClaim,
     nodepool::NodePool,
 };
 
-use super::{draft::Draft, write};
-use crate::{
-    Task,
-    ctx::Ctx,
-    queue::{self, Failure, Next, Policy, Queue},
-    upkeep::listed,
-};
+use super::draft::Draft;
 
-/// What there is to do about a claim's condition.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Step {
-    /// Nothing, until something changes or the instant comes.
-    Wait(Option<Timestamp>),
-    /// Its status, as given.
-    Report(Box<NodeClaim>),
-}
-
-/// Names the step of a managed claim of this pool.
-pub(crate) fn next_step(claim: &NodeClaim, pool: &NodePool, now: Timestamp) -> Step {
+/// Sets or removes the condition of a claim of this pool, and says when to look again.
+pub(crate) fn mark(
+    draft: &mut Draft<NodeClaim>,
+    claim: &NodeClaim,
+    pool: &NodePool,
+    now: Timestamp,
+) -> Option<Timestamp> {
     // A static pool keeps its number of nodes whatever they do.
-    if claim.metadata.deletion_timestamp.is_some() || pool.spec.replicas.is_some() {
-        return Step::Wait(None);
+    if pool.spec.replicas.is_some() {
+        return None;
     }
-    let mut draft = Draft::new(claim, now);
-    let quiet = quiet_from(&draft, claim, pool);
-    let mut wait = None;
-    match quiet {
+    match quiet_from(draft, claim, pool) {
         Some(from) if now >= from => {
             if !draft.is_true(CONSOLIDATABLE) {
                 draft.set_true(CONSOLIDATABLE);
             }
+            None
         }
-        Some(from) => {
-            wait = Some(from);
+        until => {
             draft.clear(CONSOLIDATABLE);
+            until
         }
-        None => draft.clear(CONSOLIDATABLE),
     }
-    // Missing dependents are written by whoever is in charge of them, not here.
-    if conditions_equal(claim, &draft) {
-        return Step::Wait(wait);
-    }
-    Step::Report(Box::new(draft.finish()))
-}
-
-fn conditions_equal(claim: &NodeClaim, draft: &Draft<NodeClaim>) -> bool {
-    let stored = claim
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_deref());
-    let stored = stored
-        .unwrap_or_default()
-        .iter()
-        .find(|found| found.type_ == CONSOLIDATABLE);
-    stored == draft.get(CONSOLIDATABLE)
 }
 
 /// The instant from which the node counts as quiet; never, if there is none.
@@ -95,77 +62,13 @@ fn quiet_from(draft: &Draft<NodeClaim>, claim: &NodeClaim, pool: &NodePool) -> O
         .ok()
 }
 
-/// The controller, subscribed to claims and to what their pools say.
-pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
-    let queue: Queue<String> = Queue::new();
-    {
-        let queue = queue.clone();
-        ctx.mirror.subscribe::<NodeClaim>(move |change| {
-            if change.new.is_some() {
-                queue.add(change.key.name.clone());
-            }
-        });
-    }
-    {
-        let (queue, mirror) = (queue.clone(), Arc::downgrade(&ctx.mirror));
-        ctx.mirror.subscribe::<NodePool>(move |change| {
-            let Some(mirror) = mirror.upgrade() else {
-                return;
-            };
-            let spec = |pool: &Option<Arc<NodePool>>| pool.as_ref().map(|pool| pool.spec.clone());
-            if change.old.is_some() && spec(&change.old) == spec(&change.new) {
-                return;
-            }
-            for claim in mirror.all::<NodeClaim>() {
-                if pool_of(&claim) == Some(&change.key.name) {
-                    queue.add(claim.metadata.name.clone().unwrap_or_default());
-                }
-            }
-        });
-    }
-    let ctx = Arc::clone(ctx);
-    vec![Box::pin(async move {
-        listed(&ctx).await;
-        queue::run(
-            "nodeclaim.disruption",
-            Policy::DEFAULT,
-            Arc::clone(&ctx.metrics),
-            queue,
-            |name| {
-                let ctx = Arc::clone(&ctx);
-                async move { reconcile(&ctx, &name).await }
-            },
-        )
-        .await;
-    })]
-}
-
-async fn reconcile(ctx: &Ctx, name: &str) -> Result<Next, Failure> {
-    let Some(claim) = ctx.mirror.named::<NodeClaim>(name) else {
-        return Ok(Next::Wait);
-    };
-    let class = &claim.spec.node_class_ref;
-    let pool = pool_of(&claim).and_then(|pool| ctx.mirror.named::<NodePool>(pool));
-    let (Some(pool), true) = (pool, ctx.cloud.manages(&class.group, &class.kind)) else {
-        return Ok(Next::Wait);
-    };
-    match next_step(&claim, &pool, ctx.clock.now()) {
-        Step::Wait(until) => Ok(until.map_or(Next::Wait, Next::At)),
-        Step::Report(wanted) => match write::status(ctx, &*claim, &wanted).await {
-            Ok(_) => Ok(Next::After(std::time::Duration::ZERO)),
-            Err(error) => write::again(error),
-        },
-    }
-}
-
-fn pool_of(claim: &NodeClaim) -> Option<&String> {
-    claim.metadata.labels.as_ref()?.get(labels::NODEPOOL)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nodeclaim::draft::Conditioned;
+    use crate::nodeclaim::{
+        disruption::{Drift, Step, next_step},
+        draft::Conditioned,
+    };
     use karpenter_api::conditions;
     use serde_json::json;
 
@@ -219,7 +122,7 @@ mod tests {
 
     /// It is 40 s past noon. `expected` is `True`, `removed`, or when to look again.
     fn check(row: &str, claim: &NodeClaim, pool: &NodePool, expected: &str) {
-        let found = match next_step(claim, pool, at(40)) {
+        let found = match next_step(claim, pool, &Drift::Keep, at(40)) {
             Step::Wait(None) => "wait".to_owned(),
             Step::Wait(Some(until)) => format!("wait until {}", &until.to_string()[11..19]),
             Step::Report(wanted) => conditions::get(wanted.conditions(), CONSOLIDATABLE)

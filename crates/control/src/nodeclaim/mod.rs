@@ -3,11 +3,13 @@
 //! Table of contents: [`step`] names what a claim needs next, out of [`liveness`], [`launch`],
 //! [`registration`] and [`initialization`]; [`finalize`] does the same for one that goes. These are
 //! pure; [`draft`] is the object they think on, and [`lifecycle`] performs their steps through
-//! [`write`]. The smaller controllers stand beside them: [`expiration`], [`podevents`],
-//! [`consolidatable`], each with its pure rule and its few lines of shell in one file.
+//! [`write`]. The smaller controllers stand beside them: [`expiration`], [`podevents`] and
+//! [`disruption`] with its rules in [`drift`] and [`consolidatable`].
 
 mod consolidatable;
+mod disruption;
 pub(crate) mod draft;
+mod drift;
 mod drivers;
 mod expiration;
 mod finalize;
@@ -29,6 +31,6 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>, outcomes: &Arc<Outcomes>) -> Vec<Task> {
     let mut tasks = lifecycle::tasks(ctx, outcomes);
     tasks.extend(expiration::tasks(ctx));
     tasks.extend(podevents::tasks(ctx));
-    tasks.extend(consolidatable::tasks(ctx));
+    tasks.extend(disruption::tasks(ctx));
     tasks
 }

@@ -99,28 +99,32 @@ async fn a_pool_is_stamped_with_its_template() {
 #[tokio::test(start_paused = true)]
 async fn older_stamps_are_renewed_and_drifted_claims_keep_theirs() {
     let world = World::new().await;
-    for name in ["plain", "drifted"] {
-        let annotations = json!({"metadata": {"annotations": {
-            "karpenter.sh/nodepool-hash": "old", "karpenter.sh/nodepool-hash-version": "v2",
-        }}});
-        world.create(with(claim(name), annotations)).await;
+    // One of them is not of the team that the pool asks for now.
+    let blue = json!({"spec": {"template": {"spec": {"requirements": [
+        {"key": "example.com/team", "operator": "In", "values": ["blue"]},
+    ]}}}});
+    world.patch("NodePool", "default", blue).await;
+    for (name, team) in [("plain", "blue"), ("drifted", "red")] {
+        let metadata = json!({"metadata": {
+            "labels": {"example.com/team": team},
+            "annotations": {
+                "karpenter.sh/nodepool-hash": "old", "karpenter.sh/nodepool-hash-version": "v2",
+            },
+        }});
+        world.create(with(claim(name), metadata)).await;
     }
-    world.pass(2).await;
+    world.pass(3).await;
     let drifted = world.get("NodeClaim", "drifted").await.unwrap();
-    let mut conditions = drifted["status"]["conditions"].as_array().unwrap().clone();
-    conditions.push(json!({
-        "type": "Drifted", "status": "True", "reason": "NodePoolDrifted", "message": "",
-        "lastTransitionTime": world.now(),
-    }));
-    world
-        .patch_status(
-            "NodeClaim",
-            "drifted",
-            json!({"status": {"conditions": conditions}}),
-        )
-        .await;
+    let conditions = drifted["status"]["conditions"].as_array().unwrap();
+    let reason = conditions.iter().find(|own| own["type"] == "Drifted");
+    check_eq(
+        "lifecycle/Y3",
+        &reason.unwrap()["reason"],
+        &json!("RequirementsDrifted"),
+    );
+    // A release of its time wrote the same on the pool and on what was made from it.
     let outdated = json!({"metadata": {"annotations": {
-        "karpenter.sh/nodepool-hash-version": "v2",
+        "karpenter.sh/nodepool-hash": "old", "karpenter.sh/nodepool-hash-version": "v2",
     }}});
     world.patch("NodePool", "default", outdated).await;
     world.pass(2).await;

@@ -3,6 +3,7 @@
 //! One program, because linking costs more than running.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod consolidation;
 mod disruption;
 mod launching;
 mod metrics;

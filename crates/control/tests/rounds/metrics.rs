@@ -323,7 +323,11 @@ async fn nodes_are_shown_while_they_are_there() {
     world.measured(
         "eligible",
         "karpenter_voluntary_disruption_eligible_nodes",
-        &[r#"{reason="empty"} 0"#],
+        &[
+            r#"{reason="drifted"} 0"#,
+            r#"{reason="empty"} 0"#,
+            r#"{reason="underutilized"} 0"#,
+        ],
     );
     for kind in ["node", "nodeclaim"] {
         let name = format!("operator_{kind}_termination_duration_seconds");

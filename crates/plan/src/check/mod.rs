@@ -43,6 +43,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, report: &Report) -> Result<(), Ve
             base: snapshot,
             gone: NodeMask::new(),
             displaced: &[],
+            closed: NodeMask::new(),
         },
         plan,
         report,

@@ -17,7 +17,7 @@ use crate::node::Node;
 use crate::pod::Pod;
 use crate::price::Price;
 use crate::snapshot::Snapshot;
-use crate::vocabulary::{NodeId, PodId, PoolId};
+use crate::vocabulary::{NodeId, PodId, PoolId, ValueId};
 
 use super::command::Command;
 use super::cost::{DisruptionCost, SavingsRatio};
@@ -38,6 +38,10 @@ pub struct Candidate {
     pub node: NodeId,
     /// Its pool.
     pub pool: PoolId,
+    /// Its instance type, if the pool still knows it.
+    pub instance_type: Option<Arc<str>>,
+    /// How it was bought, if its labels say so.
+    pub capacity_type: Option<ValueId>,
     /// What it costs an hour; zero when its offering is not known.
     pub price: Price,
     /// Pods that would need another place.
@@ -232,6 +236,11 @@ pub fn candidate(
     Ok(Candidate {
         node: id,
         pool,
+        instance_type: instance_type(snapshot, node, pool),
+        capacity_type: node
+            .labels
+            .get(CAPACITY_TYPE)
+            .and_then(|value| snapshot.vocabulary.value(value)),
         price: price(snapshot, node, pool),
         reschedulable: pods
             .iter()
@@ -289,10 +298,16 @@ fn blocks_eviction(budget: &DisruptionBudget, pod: &Pod) -> bool {
     !is_free && budget.disruptions_allowed == 0
 }
 
+fn instance_type(snapshot: &Snapshot, node: &Node, pool: PoolId) -> Option<Arc<str>> {
+    let catalog = snapshot.catalogs[pool].as_ref().ok()?;
+    let name = node.labels.get(INSTANCE_TYPE)?;
+    catalog.type_named(name).map(|_| name.clone())
+}
+
 /// What the node costs: the first offering of its type, zone and capacity type. Whether that could be
 /// bought today does not matter, the node is bought. Unknown is free, so that consolidation never
 /// counts on saving an amount that nobody stated.
-fn price(snapshot: &Snapshot, node: &Node, pool: PoolId) -> Price {
+pub(super) fn price(snapshot: &Snapshot, node: &Node, pool: PoolId) -> Price {
     let find = || {
         let catalog = snapshot.catalogs[pool].as_ref().ok()?;
         let instance_type = catalog.type_named(node.labels.get(INSTANCE_TYPE)?)?;

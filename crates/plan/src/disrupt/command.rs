@@ -6,18 +6,22 @@
 //! snapshot shows, so performing one twice is harmless. Whether a held command may still be carried
 //! out is the business of [`validity`](super::validity).
 
+use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use jiff::{SignedDuration, Timestamp};
+use karpenter_api::NodeClaim;
 
 use crate::node::{ClaimFacts, Node};
-use crate::price::Cost;
-use crate::schedule::NewClaim;
+use crate::price::{Cost, Price};
+use crate::schedule::{NewClaim, node_claim};
 use crate::snapshot::Snapshot;
-use crate::vocabulary::NodeId;
+use crate::static_pool::static_claim;
+use crate::vocabulary::{NodeId, PoolId};
 
 use super::method::{Decision, Method};
 
@@ -41,19 +45,37 @@ pub struct Target {
 }
 
 /// A claim that must be ready before the nodes may go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Replacement {
-    /// What to create; its ids belong to the snapshot that the command came from or was last
-    /// confirmed with.
-    pub claim: NewClaim,
+    /// What to create, complete.
+    pub object: Box<NodeClaim>,
+    /// The pool.
+    pub pool: Arc<str>,
+    /// Names of the instance types that will do, cheapest first; none for a static pool's.
+    pub instance_types: Vec<Arc<str>>,
+    /// The cheapest way to buy the first of them.
+    pub cheapest: Option<Bid>,
+    /// Minimum numbers of values were lowered for it.
+    pub min_values_relaxed: bool,
     /// The NodeClaim's name, once it was created.
     pub created: Option<Arc<str>>,
     /// It was seen initialised. What becomes of it later no longer matters.
     pub is_initialized: bool,
 }
 
-/// Nodes to be disrupted, and how far that has come.
+/// A way to buy an instance type.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bid {
+    /// The zone, where there is one.
+    pub zone: Option<Arc<str>>,
+    /// `spot`, `on-demand` or `reserved`.
+    pub capacity_type: Option<Arc<str>>,
+    /// The price.
+    pub price: Price,
+}
+
+/// Nodes to be disrupted, and how far that has come.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Command {
     /// The method that found it.
     pub method: Method,
@@ -63,6 +85,8 @@ pub struct Command {
     pub nodes: Vec<Target>,
     /// Their replacements.
     pub replacements: Vec<Replacement>,
+    /// Names of nodes that stay and that pods would move to, in order.
+    pub destinations: Vec<Arc<str>>,
     /// How many pods have to move.
     pub pods: usize,
     /// What an hour costs less afterwards.
@@ -143,6 +167,34 @@ impl Command {
     /// It waits for its time to come.
     pub fn is_held(&self) -> bool {
         self.started.is_none()
+    }
+
+    /// The command as logs print it, without a reason or an id: `delete: [n1]`.
+    pub fn text(&self) -> String {
+        let names: Vec<&str> = self.nodes.iter().map(|target| &*target.node).collect();
+        self.text_of(&names)
+    }
+
+    /// The command as events about one of its nodes print it.
+    pub fn text_for(&self, target: &Target) -> String {
+        let count = self.nodes.len();
+        if count == 1 {
+            return self.text();
+        }
+        let own = self.text_of(&[&target.node]);
+        format!("{own} (part of {count}-node consolidation)")
+    }
+
+    fn text_of(&self, names: &[&str]) -> String {
+        let decision = self.decision.as_str();
+        let names = names.join(", ");
+        match (self.decision, self.replacements.len()) {
+            (Decision::Delete, _) => format!("{decision}: [{names}]"),
+            (Decision::Replace, 1) => format!("{decision}: [{names}] -> [1 replacement]"),
+            (Decision::Replace, count) => {
+                format!("{decision}: [{names}] -> [{count} replacements]")
+            }
+        }
     }
 
     /// Remembers which replacements were seen initialised. To be asked with each fresh snapshot
@@ -241,6 +293,48 @@ impl Command {
         }
         let elapsed = snapshot.now.duration_since(started);
         (elapsed > timeout(queued_nodes)).then_some(Failure::TimedOut)
+    }
+}
+
+impl Replacement {
+    /// What a round has planned.
+    pub fn planned(snapshot: &Snapshot, claim: &NewClaim) -> Self {
+        let text = |value| snapshot.vocabulary.value_text(value).clone();
+        let catalog = snapshot.catalogs[claim.pool].as_ref().ok();
+        let names = catalog.into_iter().flat_map(|catalog| {
+            let name = |id| catalog.types[id].name.clone();
+            claim.instance_types.iter().copied().map(name)
+        });
+        let cheapest = catalog.zip(claim.cheapest).map(|(catalog, id)| {
+            let offering = &catalog.offerings[id];
+            Bid {
+                zone: offering.zone.map(text),
+                capacity_type: offering.capacity_type.map(text),
+                price: offering.price,
+            }
+        });
+        Self {
+            object: Box::new(node_claim(snapshot, claim)),
+            pool: snapshot.pools[claim.pool].name.clone(),
+            instance_types: names.collect(),
+            cheapest,
+            min_values_relaxed: claim.min_values_relaxed,
+            created: None,
+            is_initialized: false,
+        }
+    }
+
+    /// One more claim of a static pool's template.
+    pub fn of_template(snapshot: &Snapshot, pool: PoolId, seed: u64) -> Self {
+        Self {
+            object: Box::new(static_claim(snapshot, pool, seed)),
+            pool: snapshot.pools[pool].name.clone(),
+            instance_types: Vec::new(),
+            cheapest: None,
+            min_values_relaxed: false,
+            created: None,
+            is_initialized: false,
+        }
     }
 }
 

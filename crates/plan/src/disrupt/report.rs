@@ -1,8 +1,6 @@
 //! What a disruption round found, beside its command: reasons for every node, and how long the
 //! answer holds.
 
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use jiff::Timestamp;
@@ -15,67 +13,12 @@ use crate::vocabulary::{IdVec, NodeId, PoolId};
 
 use super::allowance::Allowance;
 use super::candidate::BlockReason;
+use super::lasting::{forgotten_at, settled_at};
 use super::method::Method;
-
-/// What a method made of a candidate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is part of the proposed command.
-    Chosen,
-    /// Its pool keeps a fixed number of nodes.
-    StaticPool,
-    /// Its pool is never consolidated.
-    ConsolidationDisabled,
-    /// Something on it needs a place.
-    NotEmpty,
-    /// Room on it is kept free for a CapacityBuffer.
-    HasBufferPods,
-    /// It has not been quiet for long enough.
-    NotConsolidatable,
-    /// Its pool's budget for the method's reason is spent.
-    BudgetSpent,
-    /// Another command waits to be carried out; one at a time.
-    CommandHeld,
-}
-
-impl Verdict {
-    /// The text of the event `Unconsolidatable`, for verdicts that upstream tells about.
-    pub fn event(self, snapshot: &Snapshot, node: NodeId) -> Option<String> {
-        let pool = snapshot.nodes[node].pool.as_deref().unwrap_or_default();
-        match self {
-            Self::ConsolidationDisabled => {
-                Some(format!("NodePool \"{pool}\" has consolidation disabled"))
-            }
-            Self::HasBufferPods => {
-                let name = &snapshot.nodes[node].name;
-                Some(format!("Node \"{name}\" has buffer pods"))
-            }
-            Self::Chosen
-            | Self::StaticPool
-            | Self::NotEmpty
-            | Self::NotConsolidatable
-            | Self::BudgetSpent
-            | Self::CommandHeld => None,
-        }
-    }
-
-    /// The verdict for people.
-    pub fn message(self) -> &'static str {
-        match self {
-            Self::Chosen => "would be disrupted now",
-            Self::StaticPool => "its nodepool is static",
-            Self::ConsolidationDisabled => "its nodepool has consolidation disabled",
-            Self::NotEmpty => "node is not empty",
-            Self::HasBufferPods => "room on it is kept free for a CapacityBuffer",
-            Self::NotConsolidatable => "consolidateAfter has not passed since its last pod event",
-            Self::BudgetSpent => "its nodepool's disruption budget is spent",
-            Self::CommandHeld => "another command is waiting to be carried out",
-        }
-    }
-}
+use super::verdict::Verdict;
 
 /// One method's look at the candidates.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MethodReport {
     /// The method.
     pub method: Method,
@@ -122,18 +65,21 @@ pub fn valid_until(snapshot: &Snapshot) -> Option<Timestamp> {
         .min()
 }
 
-/// When the node stops waiting for a pod, and when it will have been quiet for long enough.
-fn node_changes(snapshot: &Snapshot, node: &Node) -> [Option<Timestamp>; 2] {
+/// When the node stops waiting for a pod, when it will have been quiet for long enough, when it may be
+/// replaced again, and when a type is forgotten that it came from.
+fn node_changes(snapshot: &Snapshot, node: &Node) -> [Option<Timestamp>; 4] {
     let quiet_end = || {
         let pool = snapshot.pool_named(node.pool.as_ref()?)?;
         let claim = node.claim.as_ref()?;
-        let initialized = claim.initialized.as_ref().map(|condition| condition.since);
-        let quiet_since = claim.last_pod_event.or(initialized)?;
-        quiet_since
+        claim
+            .quiet_since()?
             .checked_add(snapshot.pools[pool].consolidate_after?)
             .ok()
     };
-    [node.nominated_until, quiet_end()]
+    let claim = node.claim.as_ref();
+    let forgotten = claim.and_then(|claim| forgotten_at(claim, snapshot.now));
+    let settled = claim.and_then(settled_at);
+    [node.nominated_until, quiet_end(), settled, forgotten]
 }
 
 /// When the pod's protection lapses, if it ever does.

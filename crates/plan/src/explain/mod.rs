@@ -1,4 +1,4 @@
-//! The whole why behind one pod, on demand.
+//! The whole why behind one pod, or one node, on demand.
 //!
 //! While scheduling, a refusal is a code and the first reason is enough. Here every constraint is
 //! judged by itself, whatever the others say, and each change that would help alone is looked for.
@@ -6,6 +6,7 @@
 //! the judge reads them, slowly and plainly. `pool` explains new nodes with the verdicts of
 //! `constraint` and the advice of `change`, `place` existing ones; `text` puts it all into
 //! lines. `cause` says in one sentence what is to blame, `alternative` what else was possible.
+//! `disruption` is about nodes: what each method makes of one.
 //!
 //! The types here are a contract: other programs read their JSON.
 
@@ -26,12 +27,14 @@ mod alternative;
 mod cause;
 mod change;
 mod constraint;
+mod disruption;
 mod neighbor;
 mod place;
 mod pool;
 mod text;
 
 pub use self::cause::causes;
+pub use self::disruption::{Best, Blocker, MethodVerdict, NodeDisruption, explain_node};
 use self::pool::PoolView;
 
 /// Everything there is to say about a pod's place.

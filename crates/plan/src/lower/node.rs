@@ -2,10 +2,11 @@
 
 use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 
-use karpenter_api::{Condition, NodeClaim, Taint, objects};
+use karpenter_api::{Condition, NodeClaim, Taint, labels::annotations, objects};
 
 use super::{Lowering, NodeInput, Problem, created, deletion, name_of, span};
 use crate::{
+    disrupt::lasting,
     node::{self, ClaimFacts, Node, NodeFacts},
     requirement::{Requirement, Requirements},
     vocabulary::KeyId,
@@ -191,6 +192,16 @@ impl Lowering {
             consolidatable: condition("Consolidatable"),
             drifted: condition("Drifted"),
             disruption_reason: condition("DisruptionReason"),
+            replacement_failed: conditions
+                .iter()
+                .find(|found| found.type_ == "DisruptionReason" && found.status == "False")
+                .map(|found| found.last_transition_time.0),
+            replaced: meta
+                .annotations
+                .as_ref()
+                .and_then(|all| all.get(annotations::REPLACED_TYPES))
+                .map(|text| lasting::parse(text))
+                .unwrap_or_default(),
             instance_terminating: condition("InstanceTerminating").is_some(),
             last_pod_event: status
                 .and_then(|status| status.last_pod_event_time.as_ref())

@@ -29,6 +29,8 @@ pub(super) struct Ask<'p> {
     pub(super) class: ClassId,
     /// What it must mind of other pods.
     pub(super) profile: ProfileId,
+    /// It runs elsewhere, so closed nodes do not take it.
+    pub(super) moved: bool,
     /// Where devices come from, for a pod that claims some.
     pub(super) devices: Option<Rc<RefCell<Allocator<'p>>>>,
 }

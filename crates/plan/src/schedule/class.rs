@@ -1,5 +1,5 @@
 //! Pods that cannot be told apart but for rules between pods: one wish, one size, the same host ports,
-//! volumes in the same places, the same claims of devices.
+//! volumes in the same places, the same claims of devices, and whether they run elsewhere.
 //! What refused one of them for another reason than those rules refuses all.
 //!
 //! Within a round nodes only fill up and open claims only narrow and fill up, so "does not fit" and
@@ -46,11 +46,17 @@ pub(super) struct Classes {
     sizes: FxHashMap<Resources, u32>,
     ports: FxHashMap<Vec<HostPort>, u32>,
     device_claims: FxHashMap<DeviceClaims, u32>,
-    ids: FxHashMap<(WishId, Volumes, [u32; 3]), ClassId>,
+    ids: FxHashMap<(WishId, Volumes, [u32; 3], bool), ClassId>,
 }
 
 impl Classes {
-    pub(super) fn of(&mut self, pod: &Pod, wish: WishId, volumes: &Volumes) -> ClassId {
+    pub(super) fn of(
+        &mut self,
+        pod: &Pod,
+        wish: WishId,
+        volumes: &Volumes,
+        moved: bool,
+    ) -> ClassId {
         let size = number(&mut self.sizes, &pod.requests);
         let ports = if pod.shape.ports.is_empty() {
             u32::MAX
@@ -64,7 +70,7 @@ impl Classes {
             number(&mut self.device_claims, &key)
         };
         let all = &mut self.all;
-        let key = (wish, volumes.clone(), [size, ports, device_claims]);
+        let key = (wish, volumes.clone(), [size, ports, device_claims], moved);
         *self.ids.entry(key).or_insert_with(|| {
             all.push(Class::default());
             ClassId(all.len() - 1)

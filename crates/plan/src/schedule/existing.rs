@@ -36,6 +36,8 @@ struct Bin {
 pub(super) struct Existing<'a> {
     snapshot: &'a Snapshot,
     bins: Vec<Bin>,
+    /// Places that take no pod that runs elsewhere.
+    closed: FixedBitSet,
     /// Per wish the places whose taints and labels allow it, which nothing changes within a round.
     allowed: FxHashMap<WishId, FixedBitSet>,
     volumes: Attached<'a>,
@@ -55,6 +57,12 @@ impl<'a> Existing<'a> {
             let node = &snapshot.nodes[id];
             (node.is_unlaunched(), !node.initialized)
         });
+        let closed = nodes
+            .iter()
+            .enumerate()
+            .filter(|(_, node)| view.closed.contains(**node))
+            .map(|(at, _)| at)
+            .collect();
         let bins = nodes
             .into_iter()
             .map(|node| Bin {
@@ -66,6 +74,7 @@ impl<'a> Existing<'a> {
         Self {
             snapshot,
             bins,
+            closed,
             allowed: FxHashMap::default(),
             volumes: Attached::new(snapshot),
         }
@@ -133,6 +142,7 @@ impl<'a> Existing<'a> {
             snapshot,
             bins,
             allowed,
+            closed,
             ..
         } = self;
         let labelled = |node: &Node, wish: WishId| {
@@ -153,6 +163,9 @@ impl<'a> Existing<'a> {
             places
         });
         let mut places = places.clone();
+        if ask.moved {
+            places.difference_with(closed);
+        }
         if !ask.volumes.are_anywhere() {
             for (at, bin) in bins.iter().enumerate() {
                 let node = &snapshot.nodes[bin.node];

@@ -12,8 +12,10 @@
 use alloc::{collections::VecDeque, rc::Rc, vec::Vec};
 use core::cell::RefCell;
 
+use fixedbitset::FixedBitSet;
 use rustc_hash::FxHashMap;
 
+pub(crate) use self::template::unmet_among;
 use self::{
     ask::{Ask, VolumeWishes},
     claim::PriceOrders,
@@ -139,6 +141,7 @@ pub fn schedule(snapshot: &Snapshot, options: &Options) -> (Plan, Report) {
             base: snapshot,
             gone: NodeMask::new(),
             displaced: &[],
+            closed: NodeMask::new(),
         },
         options,
     )
@@ -185,6 +188,8 @@ fn order(pod: &Pod) -> impl Ord {
 /// Everything a round remembers.
 struct Solve<'a> {
     snapshot: &'a Snapshot,
+    /// Pods that closed nodes do not take.
+    moved: FixedBitSet,
     options: Options,
     sets: Sets<'a>,
     classes: Classes,
@@ -214,6 +219,7 @@ impl<'a> Solve<'a> {
         });
         Self {
             snapshot,
+            moved: view.moved(),
             options,
             classes: Classes::default(),
             existing,
@@ -310,7 +316,8 @@ impl<'a> Solve<'a> {
             .volumes
             .of(self.snapshot, &mut self.sets, pod)
             .map_err(Refusal::Volumes)?;
-        let class = self.classes.of(pod, wish, &volumes);
+        let moved = self.moved.contains(id.0 as usize);
+        let class = self.classes.of(pod, wish, &volumes, moved);
         let (profile, stamp) = self.topology.ask(pod, step);
         if let Some((version, at, refusal)) = self.classes[class].refused_at.get(&profile)
             && (*version, *at) == (self.version, stamp)
@@ -324,6 +331,7 @@ impl<'a> Solve<'a> {
             volumes,
             class,
             profile,
+            moved,
             devices: self
                 .devices
                 .clone()

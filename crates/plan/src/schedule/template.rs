@@ -20,7 +20,7 @@ use crate::{
     resources::{ResourceId, Resources},
     snapshot::{Snapshot, View},
     taint::tolerates,
-    vocabulary::{KeyId, PoolId, ValueId},
+    vocabulary::{KeyId, PoolId, TypeId, ValueId},
 };
 
 /// Slots that get the same daemons.
@@ -462,12 +462,11 @@ fn split(
         .filter(|group| !group.slots.is_clear())
 }
 
-/// Distinct values of a key that the types of the slots may have.
-fn values_of(catalog: &Catalog, slots: &Slots, key: KeyId) -> usize {
-    let mut values: Vec<ValueId> = catalog
-        .types_of(slots)
-        .into_iter()
-        .filter_map(|id| catalog.types[id].requirements.get(key))
+/// Distinct values of a key that the types may have.
+fn values_of(catalog: &Catalog, types: &[TypeId], key: KeyId) -> usize {
+    let mut values: Vec<ValueId> = types
+        .iter()
+        .filter_map(|id| catalog.types[*id].requirements.get(key))
         .filter(|requirement| !requirement.is_complement())
         .flat_map(|requirement| requirement.values().iter().copied())
         .collect();
@@ -491,10 +490,22 @@ pub(super) fn unmet_min_values(
     slots: &Slots,
     requirements: &Requirements,
 ) -> Vec<(KeyId, usize)> {
+    if requirements.iter().all(|own| own.min_values().is_none()) {
+        return Vec::new();
+    }
+    unmet_among(catalog, &catalog.types_of(slots), requirements)
+}
+
+/// The same for a list of types.
+pub(crate) fn unmet_among(
+    catalog: &Catalog,
+    types: &[TypeId],
+    requirements: &Requirements,
+) -> Vec<(KeyId, usize)> {
     requirements
         .iter()
         .filter_map(|requirement| Some((requirement.key(), requirement.min_values()?)))
-        .map(|(key, minimum)| (key, minimum, values_of(catalog, slots, key)))
+        .map(|(key, minimum)| (key, minimum, values_of(catalog, types, key)))
         .filter(|(_, minimum, found)| *found < *minimum as usize)
         .map(|(key, _, found)| (key, found))
         .collect()

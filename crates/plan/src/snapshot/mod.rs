@@ -21,7 +21,7 @@ use crate::{
     disruption_budget::DisruptionBudget,
     lower::Problem,
     node::Node,
-    pod::{Pod, PodKey},
+    pod::{Phase, Pod, PodKey},
     pool::Pool,
     resources::Resources,
     topology::Namespace,
@@ -147,6 +147,11 @@ impl NodeMask {
         self.0.insert(node.index());
     }
 
+    /// No node is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_clear()
+    }
+
     /// Nodes in id order.
     pub fn iter(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.0.ones().map(NodeId::from_index)
@@ -170,6 +175,21 @@ pub struct View<'a> {
     pub gone: NodeMask,
     /// Pods to be placed besides the pending ones; those of the nodes that are gone, as a rule.
     pub displaced: &'a [PodId],
+    /// Nodes that take no displaced pod that runs already (section 6 of disruption.md): they have not been
+    /// quiet for long enough to be disturbed.
+    pub closed: NodeMask,
+}
+
+impl View<'_> {
+    /// The pods that may not go to closed nodes.
+    pub(crate) fn moved(&self) -> FixedBitSet {
+        let runs = |pod: &&PodId| self.base.pods[**pod].phase != Phase::Pending;
+        let moved = self.displaced.iter().filter(runs);
+        if self.closed.is_empty() {
+            return FixedBitSet::new();
+        }
+        moved.map(|pod| pod.0 as usize).collect()
+    }
 }
 
 impl Snapshot {

@@ -18,6 +18,8 @@ use crate::{
     deployments,
 };
 
+mod shrink;
+
 /// How often the process is looked at.
 const SAMPLE: Duration = Duration::from_millis(100);
 
@@ -86,14 +88,25 @@ pub fn measure(name: &str) -> Result<String> {
         "small-nodes" => small_nodes(),
         "deployments" => thirty(),
         "idle" => idle(),
+        "scaled" => shrink::scaled(),
+        "halved-deployments" => shrink::halved_deployments(),
+        "halved-small-nodes" => shrink::halved_small_nodes(),
         other => bail!("no figure {other:?}; there are {}", ALL.join(", ")),
     }
 }
 
 /// All figures.
-pub const ALL: [&str; 4] = ["mixed", "small-nodes", "deployments", "idle"];
+pub const ALL: [&str; 7] = [
+    "mixed",
+    "small-nodes",
+    "deployments",
+    "idle",
+    "scaled",
+    "halved-deployments",
+    "halved-small-nodes",
+];
 
-fn pool(requirement: &str) -> String {
+fn pool(requirement: &str, disruption: &str) -> String {
     format!(
         "
 apiVersion: karpenter.kwok.sh/v1alpha1
@@ -111,6 +124,7 @@ spec:
       - {{key: karpenter.sh/capacity-type, operator: In, values: [on-demand]}}
       - {{key: kubernetes.io/os, operator: In, values: [linux]}}
       {requirement}
+  {disruption}
 ---
 "
     )
@@ -174,19 +188,8 @@ fn until_all_run(cluster: &mut Real, name: &str, manifests: &str, pods: i32) -> 
     }
     let wall = start.elapsed().as_secs_f64();
     let after = usage(process)?;
-    let nodes: Api<Node> = Api::all(cluster.client());
-    let nodes = cluster.run(nodes.list(&ListParams::default()))?;
-    let price: f64 = nodes
-        .iter()
-        .filter_map(|node| {
-            let labels = node.metadata.labels.as_ref()?;
-            labels
-                .get("eks-node-viewer/instance-price")?
-                .parse::<f64>()
-                .ok()
-        })
-        .sum();
-    let rest = format!(", {} nodes, ${price:.2}/h", nodes.items.len());
+    let (nodes, price) = node_prices(cluster)?;
+    let rest = format!(", {nodes} nodes, ${price:.2}/h");
     Ok(line(
         name,
         wall,
@@ -196,10 +199,24 @@ fn until_all_run(cluster: &mut Real, name: &str, manifests: &str, pods: i32) -> 
     ))
 }
 
+/// How many nodes there are, and what an hour of them costs.
+fn node_prices(cluster: &mut Real) -> Result<(usize, f64)> {
+    let nodes: Api<Node> = Api::all(cluster.client());
+    let nodes = cluster.run(nodes.list(&ListParams::default()))?;
+    let price = |node: &Node| {
+        let labels = node.metadata.labels.as_ref()?;
+        labels
+            .get("eks-node-viewer/instance-price")?
+            .parse::<f64>()
+            .ok()
+    };
+    Ok((nodes.items.len(), nodes.iter().filter_map(price).sum()))
+}
+
 /// A thousand pods of two sizes at once.
 fn mixed() -> Result<String> {
     let mut cluster = Real::start()?;
-    cluster.apply(&pool(""))?;
+    cluster.apply(&pool("", ""))?;
     let apps =
         deployment("small", 500, "900m", "3100Mi") + &deployment("large", 500, "3500m", "28Gi");
     until_all_run(&mut cluster, "1,000 pods", &apps, 1000)
@@ -208,9 +225,9 @@ fn mixed() -> Result<String> {
 /// A thousand pods of thirty deployments with rules of every sort.
 fn thirty() -> Result<String> {
     let mut cluster = Real::start()?;
-    cluster.apply(&pool(""))?;
-    let apps = deployments::manifests();
-    until_all_run(&mut cluster, "30 deployments", &apps, deployments::PODS)
+    cluster.apply(&pool("", ""))?;
+    let apps = deployments::manifests(1);
+    until_all_run(&mut cluster, "30 deployments", &apps, deployments::pods(1))
 }
 
 /// Fourteen hundred pods on nodes of four processors; then what a start on that cluster takes.
@@ -218,6 +235,7 @@ fn small_nodes() -> Result<String> {
     let mut cluster = Real::start()?;
     cluster.apply(&pool(
         "- {key: karpenter.kwok.sh/instance-cpu, operator: In, values: ['4']}",
+        "",
     ))?;
     let apps = deployment("web", 1400, "900m", "1500Mi");
     let mut text = until_all_run(&mut cluster, "1,400 pods on 4-cpu nodes", &apps, 1400)?;
@@ -272,7 +290,7 @@ fn fetch(port: u16) -> Result<usize> {
 fn idle() -> Result<String> {
     const WATCHED: u32 = 300;
     let mut cluster = Real::start()?;
-    cluster.apply(&pool(""))?;
+    cluster.apply(&pool("", ""))?;
     let process = cluster
         .controller()
         .and_then(|one| one.id())
