@@ -7,7 +7,7 @@
 //! - [`board`]: nodes and who sits where; `place` is the whole decision
 //! - [`filter`], [`topology`]: the rules, each with the sentence it refuses with
 //! - here: the queue. Pods are tried by priority, then age, then name, when they arrive and when something changed
-//!   that may help. Pods of one shape that was refused are not tried again in the same pass.
+//!   that may help. Pods of one shape that was refused are not tried again until then.
 
 mod board;
 mod filter;
@@ -53,6 +53,12 @@ struct Waiting {
     written: Option<Instant>,
 }
 
+/// What a shape was told that fits nowhere.
+struct Refused {
+    looks_at_pods: bool,
+    message: Arc<str>,
+}
+
 /// The controller.
 #[derive(Default)]
 pub(crate) struct Binder {
@@ -70,9 +76,9 @@ pub(crate) struct Binder {
     improved: bool,
     /// Pods moved: shapes that look at pods may be answered differently.
     moved: bool,
-    /// What the shapes that were refused since the last change were told: thousands of pods may come one by
-    /// one to nodes that are full.
-    refused: BTreeMap<u64, Arc<str>>,
+    /// What the shapes that were refused were told, for as long as that holds: thousands of pods may come one
+    /// by one to nodes that are full.
+    refused: BTreeMap<u64, Refused>,
     refresh: Timers<Key>,
 }
 
@@ -111,8 +117,10 @@ impl Controller for Binder {
         if !improved && !moved && fresh.is_empty() {
             return writes;
         }
-        if improved || moved {
+        if improved {
             self.refused.clear();
+        } else if moved {
+            self.refused.retain(|_, told| !told.looks_at_pods);
         }
         let turns: Vec<Key> = if improved || moved {
             self.turns.iter().map(|(_, _, key)| key.clone()).collect()
@@ -134,7 +142,7 @@ impl Controller for Binder {
             }
             let shape = Arc::clone(&waiting.shape);
             let message = match self.refused.get(&shape.id) {
-                Some(message) => Arc::clone(message),
+                Some(told) => Arc::clone(&told.message),
                 None => match self.board.place(&shape) {
                     Ok(node) => {
                         writes.extend(self.bind(&key, &shape, &node, view));
@@ -142,7 +150,11 @@ impl Controller for Binder {
                     }
                     Err(refusal) => {
                         let message: Arc<str> = refusal.message().into();
-                        self.refused.insert(shape.id, Arc::clone(&message));
+                        let told = Refused {
+                            looks_at_pods: shape.looks_at_pods(),
+                            message: Arc::clone(&message),
+                        };
+                        self.refused.insert(shape.id, told);
                         message
                     }
                 },
