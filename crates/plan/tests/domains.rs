@@ -126,7 +126,7 @@ fn racks(pool_of: &str, counts: &[(&str, usize)]) -> World {
 
 #[test]
 fn a_spread_takes_the_least_filled_domain_and_the_first_name_among_equals() {
-    let one = |name: &str| spreads(counted(name), spread(RACK, 1));
+    let one = |skew: i32| spreads(counted("a"), spread(RACK, skew));
     for (counts, expected) in [
         (&[][..], "1"),
         (&[("1", 1)], "2"),
@@ -138,12 +138,13 @@ fn a_spread_takes_the_least_filled_domain_and_the_first_name_among_equals() {
     ] {
         // Names are not met in their order.
         for order in ["3 1 2", "2 3 1", "1 2 3"] {
-            let outcome = row("racks", racks(order, counts).pod(one("a")), &["claims 1"]);
-            assert_eq!(
-                domains(&outcome, RACK)["a"],
-                expected,
-                "{counts:?} of {order}"
-            );
+            // A larger skew would let it into others, too.
+            for skew in [1, 4] {
+                let world = racks(order, counts).pod(one(skew));
+                let outcome = row("racks", world, &["claims 1"]);
+                let found = &domains(&outcome, RACK)["a"];
+                assert_eq!(found, expected, "{counts:?} of {order}, skew {skew}");
+            }
         }
     }
 }
