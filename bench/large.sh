@@ -71,7 +71,7 @@ until [ -s "$folder/kubeconfig" ]; do sleep 0.5; done
 url="$(sed -n 's/ *server: //p' "$folder/kubeconfig")"
 marked() { curl --silent "$url/api/v1/namespaces/default/pods/p-50000" | grep -c Unschedulable || true; }
 until [ "$(marked)" -gt 0 ]; do sleep 1; done
-DISABLE_LEADER_ELECTION=true "$binary" controller --kubeconfig "$folder/kubeconfig" "${types[@]}" \
+DISABLE_LEADER_ELECTION=true "$binary" controller --provider kwok --kubeconfig "$folder/kubeconfig" "${types[@]}" \
     --metrics-port 0 --health-probe-port 0 >"$folder/controller" 2>&1 &
 controller=$!
 processes+=("$controller")

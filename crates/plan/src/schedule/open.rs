@@ -238,10 +238,15 @@ impl OpenClaims {
             let forbidden = topology.forbidden(ask.profile);
             few = self.few_left([refused, &not_now], forbidden, first_host);
         }
-        let filled = self.filled.ones().filter(|_| few.is_none());
-        let all = filled.flat_map(|count| &self.buckets[count]).copied();
+        let first = self.filled.minimum().unwrap_or(0);
+        let walked = if few.is_some() {
+            first
+        } else {
+            self.buckets.len()
+        };
+        let all = self.buckets[first..walked].iter().flatten().copied();
         let mut accepted = None;
-        for at in few.iter().flatten().copied().chain(all) {
+        for at in few.into_iter().flatten().chain(all) {
             let passed_over = refused.contains(at) || not_now.contains(at);
             if passed_over || topology.forbids(ask.profile, first_host + at) {
                 continue;
