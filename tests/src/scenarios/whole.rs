@@ -50,16 +50,20 @@ fn text<'a>(object: &'a DynamicObject, pointer: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// How long something that is on its way out may still take: an object goes a moment after the last
+/// How long something that is on its way may still take: an object goes a moment after the last
 /// one that kept it.
 const FAREWELL: Duration = Duration::from_secs(30);
 
 /// Fails unless so many pods run, all of them on nodes that have a claim each, every claim has its
 /// node, and nothing is on its way out. Returns the counts.
 pub(super) fn whole(cluster: &mut impl Cluster, pods: usize) -> Result<String> {
-    let stays = |claim: &NodeClaim| claim.metadata.deletion_timestamp.is_none();
-    cluster.until("nothing is on its way out", FAREWELL, |state| {
-        state.claims.iter().all(stays)
+    // A pod may run before the claim of its node has been written.
+    let rests = |claim: &NodeClaim| {
+        let node = claim.status.as_ref().and_then(|own| own.node_name.as_ref());
+        claim.metadata.deletion_timestamp.is_none() && node.is_some()
+    };
+    cluster.until("nothing is on its way", FAREWELL, |state| {
+        state.claims.iter().all(rests)
             && state.nodes.iter().all(|node| !node.deleting)
             && state.pods.iter().all(|pod| !pod.deleting)
     })?;
