@@ -9,7 +9,7 @@ use karpenter_plan::{
 };
 use serde::Serialize;
 
-use super::{Cheapest, rounded};
+use super::{Cheapest, rounded, without_types};
 
 /// What the methods answer.
 #[derive(Serialize, Default)]
@@ -96,9 +96,6 @@ fn disruption(command: &Command) -> Disruption {
 fn launch(replacement: &Replacement) -> Launch {
     let texts = |names: &[std::sync::Arc<str>]| names.iter().map(ToString::to_string).collect();
     let first = replacement.instance_types.first();
-    let mut requirements = replacement.object.spec.requirements.clone();
-    requirements.retain(|requirement| requirement.key != "node.kubernetes.io/instance-type");
-    requirements.sort_by(|a, b| (&a.key, &a.operator).cmp(&(&b.key, &b.operator)));
     Launch {
         node_pool: replacement.pool.to_string(),
         instance_types: texts(&replacement.instance_types),
@@ -112,7 +109,7 @@ fn launch(replacement: &Replacement) -> Launch {
                 capacity_type: bid.capacity_type.as_ref().map(ToString::to_string),
                 price_per_hour: rounded(Cost::from(bid.price)),
             }),
-        requirements,
+        requirements: without_types(replacement.object.spec.requirements.clone()),
     }
 }
 

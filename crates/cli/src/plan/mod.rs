@@ -242,9 +242,6 @@ fn claim(snapshot: &Snapshot, new: &NewClaim, ordinal: usize) -> Claim {
     let object = node_claim(snapshot, new);
     let catalog = snapshot.catalogs[new.pool].as_ref().ok();
     let pool = &snapshot.pools[new.pool].name;
-    let mut requirements = object.spec.requirements;
-    requirements.retain(|requirement| requirement.key != "node.kubernetes.io/instance-type");
-    requirements.sort_by(|a, b| (&a.key, &a.operator).cmp(&(&b.key, &b.operator)));
     let mut pods: Vec<String> = new
         .pods
         .iter()
@@ -262,7 +259,7 @@ fn claim(snapshot: &Snapshot, new: &NewClaim, ordinal: usize) -> Claim {
         cheapest: new
             .cheapest
             .and_then(|offering| cheapest(snapshot, new.pool, offering)),
-        requirements,
+        requirements: without_types(object.spec.requirements),
         requests: object
             .spec
             .resources
@@ -270,6 +267,15 @@ fn claim(snapshot: &Snapshot, new: &NewClaim, ordinal: usize) -> Claim {
             .unwrap_or_default(),
         pods,
     }
+}
+
+/// Requirements in order, without the instance types, which are listed by themselves.
+fn without_types(
+    mut requirements: Vec<karpenter_api::Requirement>,
+) -> Vec<karpenter_api::Requirement> {
+    requirements.retain(|requirement| requirement.key != "node.kubernetes.io/instance-type");
+    requirements.sort_by(|a, b| (&a.key, &a.operator).cmp(&(&b.key, &b.operator)));
+    requirements
 }
 
 fn cheapest(snapshot: &Snapshot, pool: PoolId, offering: OfferingId) -> Option<Cheapest> {

@@ -12,7 +12,7 @@ use super::{
     effects::{self, Trace},
     tell,
 };
-use crate::{ctx::Ctx, decision::Decision, provision};
+use crate::{ctx::Ctx, decision::Decision, metrics::lower, provision};
 
 /// Steps of one command in a row; a command that is not through by then waits for its next look.
 const STEPS_AT_ONCE: usize = 8;
@@ -118,7 +118,7 @@ async fn confirm(
 /// Creates the replacements that are not there yet, all or nothing: with the first that cannot be created
 /// the command is given up. What was created stays; it is empty before long.
 async fn create(ctx: &Arc<Ctx>, snapshot: &Snapshot, command: &mut Command, missing: &[usize]) {
-    let reason = command.method.reason().as_str().to_lowercase();
+    let reason = lower(command.method.reason());
     for &at in missing {
         let replacement = &command.replacements[at];
         match provision::create_replacement(ctx, snapshot, replacement, &reason).await {
