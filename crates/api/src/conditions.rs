@@ -20,6 +20,9 @@ pub const NODE_REGISTRATION_HEALTHY: &str = "NodeRegistrationHealthy";
 /// NodePool: its requirements leave instance types to launch. Ours, not upstream's: it is written only
 /// once it is False, and `Ready` does not depend on it.
 pub const INSTANCE_TYPES_COMPATIBLE: &str = "InstanceTypesCompatible";
+/// NodePool: everything that it says about disruption can be read. Ours, not upstream's: it is there only while it
+/// is False, none of the pool's nodes is disrupted voluntarily then, and `Ready` does not depend on it.
+pub const DISRUPTION_VALID: &str = "DisruptionValid";
 /// NodeClaim: the machine was ordered.
 pub const LAUNCHED: &str = "Launched";
 /// NodeClaim: the node joined.

@@ -44,7 +44,7 @@ pub use nodeclaim::{NodeClaim, NodeClaimSpec, NodeClaimStatus, Resources};
 pub use nodeoverlay::{NodeOverlay, NodeOverlayRequirement, NodeOverlaySpec, NodeOverlayStatus};
 pub use nodepool::{
     Budget, ConsolidationPolicy, Disruption, NodeClaimTemplate, NodeClaimTemplateSpec, NodePool,
-    NodePoolSpec, NodePoolStatus, ObjectMetaTemplate,
+    NodePoolSpec, NodePoolStatus, ObjectMetaTemplate, UnknownConsolidationPolicy,
 };
 pub use quantity::{Quantity, ResourceList};
 

@@ -218,10 +218,11 @@ pub struct Budget {
     #[schemars(regex(pattern = schemas::BUDGET_SCHEDULE))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
+    // A text, since a pool whose budget cannot be read is still a pool.
     /// How long the budget stays active from each hit of its schedule.
     #[schemars(schema_with = "schemas::budget_duration")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration: Option<GoDuration>,
+    pub duration: Option<String>,
 }
 
 /// The values of `consolidationPolicy`, once read.
@@ -264,5 +265,5 @@ impl std::str::FromStr for ConsolidationPolicy {
 
 /// A consolidation policy that this release does not know.
 #[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
-#[error("unknown consolidationPolicy {0:?}, use WhenEmpty, WhenEmptyOrUnderutilized or Balanced")]
+#[error("{0:?} is unknown to this version, use WhenEmpty, WhenEmptyOrUnderutilized or Balanced")]
 pub struct UnknownConsolidationPolicy(pub String);

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use jiff::{SignedDuration, Timestamp};
+use karpenter_api::GoDuration;
 use serde::Serialize;
 
 use crate::cron::{CronError, Schedule};
@@ -52,14 +53,20 @@ impl fmt::Display for DisruptionReason {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BudgetError {
     /// `nodes` is neither a count nor a percentage up to 100.
-    #[error("nodes: \"{0}\" is neither a count nor a percentage between 0% and 100%")]
+    #[error("nodes \"{0}\" is neither a count nor a percentage between 0% and 100%")]
     Nodes(String),
     /// A reason that no method has.
-    #[error("reasons: \"{0}\" is none of Underutilized, Empty, Drifted")]
+    #[error("reason \"{0}\" is none of Underutilized, Empty, Drifted")]
     Reason(String),
-    /// Only one of the two fields that make a window.
-    #[error("schedule and duration must be set together")]
-    HalfWindow,
+    /// A schedule alone.
+    #[error("schedule needs a duration")]
+    NoDuration,
+    /// A duration alone.
+    #[error("duration needs a schedule")]
+    NoSchedule,
+    /// A duration that does not parse, or ends before it begins.
+    #[error("duration \"{0}\" is no span of time, write hours and minutes as in 1h30m")]
+    Duration(String),
     /// A schedule that does not parse.
     #[error("schedule: {0}")]
     Schedule(#[from] CronError),
@@ -97,7 +104,7 @@ impl Budget {
         nodes: &str,
         reasons: Option<&[String]>,
         schedule: Option<&str>,
-        duration: Option<SignedDuration>,
+        duration: Option<&str>,
     ) -> Result<Self, BudgetError> {
         let reasons = reasons
             .map(|reasons| reasons.iter().map(|reason| reason_named(reason)).collect())
@@ -106,9 +113,10 @@ impl Budget {
             (None, None) => None,
             (Some(schedule), Some(duration)) => Some(Window {
                 schedule: Schedule::parse(schedule)?,
-                duration,
+                duration: duration_named(duration)?,
             }),
-            (Some(_), None) | (None, Some(_)) => return Err(BudgetError::HalfWindow),
+            (Some(_), None) => return Err(BudgetError::NoDuration),
+            (None, Some(_)) => return Err(BudgetError::NoSchedule),
         };
         Ok(Self {
             nodes: nodes_named(nodes)?,
@@ -155,9 +163,7 @@ impl Budgets {
                 &budget.nodes,
                 budget.reasons.as_deref(),
                 budget.schedule.as_deref(),
-                budget
-                    .duration
-                    .map(|duration| SignedDuration::from_nanos(duration.nanos())),
+                budget.duration.as_deref(),
             )
         }))
     }
@@ -179,7 +185,13 @@ impl Budgets {
 
     /// The first entry that cannot be evaluated: it closes the pool.
     pub fn first_error(&self) -> Option<&BudgetError> {
-        self.0.iter().find_map(|budget| budget.as_ref().err())
+        self.errors().map(|(_, error)| error).next()
+    }
+
+    /// Entries that cannot be evaluated, by their place in the list.
+    pub fn errors(&self) -> impl Iterator<Item = (usize, &BudgetError)> {
+        let all = self.0.iter().enumerate();
+        all.filter_map(|(at, budget)| Some((at, budget.as_ref().err()?)))
     }
 
     /// An instant after `now` before which no budget opens or closes; `None` when none ever does.
@@ -245,6 +257,15 @@ fn reason_named(text: &str) -> Result<DisruptionReason, BudgetError> {
         .ok_or_else(|| BudgetError::Reason(text.to_owned()))
 }
 
+/// A window that ends before it begins would never hold, so that its author would be bound by nothing.
+fn duration_named(text: &str) -> Result<SignedDuration, BudgetError> {
+    let duration = text.parse::<GoDuration>().ok();
+    let forward = duration.filter(|duration| *duration >= GoDuration::ZERO);
+    forward
+        .map(|duration| SignedDuration::from_nanos(duration.nanos()))
+        .ok_or_else(|| BudgetError::Duration(text.to_owned()))
+}
+
 fn nodes_named(text: &str) -> Result<Nodes, BudgetError> {
     let (digits, is_percentage) = match text.strip_suffix('%') {
         Some(digits) => (digits, true),
@@ -265,8 +286,7 @@ fn nodes_named(text: &str) -> Result<Nodes, BudgetError> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
-    use alloc::vec;
+    use alloc::{format, string::ToString, vec};
 
     use super::*;
 
@@ -276,19 +296,11 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn hours(hours: i64) -> SignedDuration {
-        SignedDuration::from_hours(hours)
-    }
-
     fn always(nodes: &str) -> Result<Budget, BudgetError> {
         Budget::parse(nodes, None, None, None)
     }
 
-    fn scheduled(
-        nodes: &str,
-        schedule: &str,
-        duration: SignedDuration,
-    ) -> Result<Budget, BudgetError> {
+    fn scheduled(nodes: &str, schedule: &str, duration: &str) -> Result<Budget, BudgetError> {
         Budget::parse(nodes, None, Some(schedule), Some(duration))
     }
 
@@ -326,7 +338,7 @@ mod tests {
 
     #[test]
     fn opens_windows_in_utc() {
-        let nightly = [scheduled("0", "0 0 * * *", hours(8))];
+        let nightly = [scheduled("0", "0 0 * * *", "8h")];
         check(
             "disruption/B16",
             &nightly,
@@ -353,25 +365,25 @@ mod tests {
         check("", &nightly, 10, "2024-04-30T23:59:59.9Z", [UNLIMITED; 3]);
         let several = [
             always("8"),
-            scheduled("3", "* * * * *", SignedDuration::from_mins(1)),
-            scheduled("1", "0 0 * * *", hours(8)),
+            scheduled("3", "* * * * *", "1m"),
+            scheduled("1", "0 0 * * *", "8h"),
         ];
         check("disruption/B17", &several, 10, NOON, [3; 3]);
-        let longer_than_its_recurrence = [scheduled("2", "@daily", hours(30))];
+        let longer_than_its_recurrence = [scheduled("2", "@daily", "30h")];
         check("", &longer_than_its_recurrence, 10, NOON, [2; 3]);
-        let never = [scheduled("0", "0 0 30 2 *", hours(1))];
+        let never = [scheduled("0", "0 0 30 2 *", "1h")];
         check("", &never, 10, NOON, [0; 3]);
     }
 
     #[test]
     fn fails_closed() {
-        let broken = scheduled("5", "0 0 * * tue-mon", hours(1));
+        let broken = scheduled("5", "0 0 * * tue-mon", "1h");
         check("disruption/B18", &[always("8"), broken], 10, NOON, [0; 3]);
         let broken_for_drift = Budget::parse(
             "5",
             Some(&["Drifted".to_string()]),
             Some("no cron"),
-            Some(hours(1)),
+            Some("1h"),
         );
         check(
             "disruption/B18",
@@ -393,13 +405,33 @@ mod tests {
         let unknown = Budget::parse("5", Some(&["Expired".to_string()]), None, None);
         assert_eq!(
             unknown.unwrap_err().to_string(),
-            "reasons: \"Expired\" is none of Underutilized, Empty, Drifted"
+            "reason \"Expired\" is none of Underutilized, Empty, Drifted"
         );
-        let backwards = Budgets::new([scheduled("5", "0 0 * * tue-mon", hours(1))]);
+        let backwards = Budgets::new([scheduled("5", "0 0 * * tue-mon", "1h")]);
         assert_eq!(
             backwards.first_error().unwrap().to_string(),
             "schedule: \"tue-mon\" runs backwards: write the smaller end first"
         );
+    }
+
+    #[test]
+    fn says_what_to_change() {
+        let check = |schedule: Option<&str>, duration: Option<&str>, text: &str| {
+            let budget = Budget::parse("5", None, schedule, duration);
+            assert_eq!(budget.clone().unwrap_err().to_string(), text);
+            let budgets = [always("8"), budget];
+            self::check("", &budgets, 10, NOON, [0; 3]);
+            let found = Budgets::new(budgets);
+            let places: Vec<usize> = found.errors().map(|(at, _)| at).collect();
+            assert_eq!(places, [1], "{text}");
+        };
+        check(Some("@daily"), None, "schedule needs a duration");
+        check(None, Some("1h"), "duration needs a schedule");
+        let span = "is no span of time, write hours and minutes as in 1h30m";
+        for odd in ["-1h", "soon", "", "8"] {
+            let text = format!("duration \"{odd}\" {span}");
+            check(Some("@daily"), Some(odd), &text);
+        }
     }
 
     /// `change` is the first instant after `now` at which the budget opens or closes.
@@ -414,14 +446,14 @@ mod tests {
     #[test]
     fn knows_its_next_change() {
         check_change(always("1"), NOON, "");
-        let nightly = || scheduled("0", "0 0 * * *", hours(8));
+        let nightly = || scheduled("0", "0 0 * * *", "8h");
         check_change(nightly(), NOON, "2024-05-02T00:00:00Z");
         check_change(nightly(), "2024-05-02T00:00:00Z", "2024-05-02T08:00:00Z");
         check_change(nightly(), "2024-05-02T08:00:00Z", "2024-05-03T00:00:00Z");
         // Two overlapping windows are one.
-        let overlapping = scheduled("0", "0 0,6 * * *", hours(8));
+        let overlapping = scheduled("0", "0 0,6 * * *", "8h");
         check_change(overlapping, "2024-05-02T01:00:00Z", "2024-05-02T14:00:00Z");
-        check_change(scheduled("0", "0 0 30 2 *", hours(1)), NOON, "");
+        check_change(scheduled("0", "0 0 30 2 *", "1h"), NOON, "");
     }
 
     #[test]
@@ -433,8 +465,8 @@ mod tests {
             ("5 4 * * wed,thu", 600),
             ("0 1 * * *", 5),
         ] {
-            let duration = SignedDuration::from_mins(duration);
-            let budget = Budget::parse("0", None, Some(schedule), Some(duration)).unwrap();
+            let duration = format!("{duration}m");
+            let budget = Budget::parse("0", None, Some(schedule), Some(&duration)).unwrap();
             let budgets = Budgets::new([Ok(budget.clone())]);
             for minute in 0..2 * 24 * 60 {
                 let now = day + SignedDuration::from_mins(minute);

@@ -1,11 +1,15 @@
 //! A NodePool lowered: the template of its claims, its limits, and its rules of disruption.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{format, string::String, sync::Arc, vec::Vec};
 
 use jiff::SignedDuration;
-use karpenter_api::{Budget, GoDuration, NillableDuration};
+use karpenter_api::{Budget, Disruption, GoDuration, NillableDuration, UnknownConsolidationPolicy};
 
-use crate::{labels::Labels, requirement::Requirements, resources::Resources, taint::Taint};
+pub use karpenter_api::ConsolidationPolicy;
+
+use crate::{
+    budget::Budgets, labels::Labels, requirement::Requirements, resources::Resources, taint::Taint,
+};
 
 /// Names the node class a claim is launched with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,18 +20,6 @@ pub struct NodeClassReference {
     pub kind: Arc<str>,
     /// Name.
     pub name: Arc<str>,
-}
-
-/// Which nodes consolidation looks at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ConsolidationPolicy {
-    /// Empty ones.
-    WhenEmpty,
-    /// Empty ones and those whose pods fit elsewhere or cheaper.
-    #[default]
-    WhenEmptyOrUnderutilized,
-    /// As the former, weighing savings against disruption.
-    Balanced,
 }
 
 /// A NodePool.
@@ -61,6 +53,9 @@ pub struct Pool {
     pub policy: ConsolidationPolicy,
     /// Disruption budgets as written.
     pub budgets: Vec<Budget>,
+    /// Settings of disruption that this version cannot read, by field: while there are any, none of the pool's
+    /// nodes is disrupted voluntarily.
+    pub disruption_faults: Vec<String>,
     /// The drift hash of the template.
     pub hash: Arc<str>,
     /// Condition `Ready` is True.
@@ -87,4 +82,26 @@ impl Pool {
     pub fn is_dynamic(&self) -> bool {
         self.supported && !self.is_static() && self.ready && !self.deleting
     }
+}
+
+/// The policy of a pool; the default when it states none.
+pub fn consolidation_policy(
+    rules: Option<&Disruption>,
+) -> Result<ConsolidationPolicy, UnknownConsolidationPolicy> {
+    match rules.and_then(|rules| rules.consolidation_policy.as_deref()) {
+        None | Some("") => Ok(ConsolidationPolicy::default()),
+        Some(text) => text.parse(),
+    }
+}
+
+/// What this version cannot read of a pool's rules of disruption: the field of each, and what to change.
+pub fn disruption_faults(rules: Option<&Disruption>) -> Vec<String> {
+    let policy = consolidation_policy(rules).err();
+    let policy = policy.map(|fault| format!("spec.disruption.consolidationPolicy: {fault}"));
+    let budgets = rules.and_then(|rules| rules.budgets.as_deref());
+    let budgets = Budgets::of(budgets.unwrap_or_default());
+    let budgets = budgets
+        .errors()
+        .map(|(at, fault)| format!("spec.disruption.budgets[{at}]: {fault}"));
+    policy.into_iter().chain(budgets).collect()
 }

@@ -1,7 +1,7 @@
 //! PodDisruptionBudgets: which evictions the API server will refuse.
 
 use k8s_openapi::api::policy::v1 as policy;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Resource;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,32 @@ pub struct PodDisruptionBudgetStatus {
     pub desired_healthy: i32,
     /// How many pods count.
     pub expected_pods: i32,
+    /// The generation that this was computed for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Among them `DisruptionAllowed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<Vec<PodDisruptionBudgetCondition>>,
+}
+
+/// One aspect of a budget's state.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodDisruptionBudgetCondition {
+    /// The aspect.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// True, False or Unknown.
+    pub status: String,
+    /// When the status last changed from one value to another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_transition_time: Option<Time>,
+    /// Why, as one word for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// The generation that this was computed for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,

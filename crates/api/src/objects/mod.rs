@@ -60,7 +60,7 @@ pub mod selector;
 pub mod volume;
 pub mod workload;
 
-pub use budget::PodDisruptionBudget;
+pub use budget::{PodDisruptionBudget, PodDisruptionBudgetCondition, PodDisruptionBudgetStatus};
 pub use device::{DeviceClass, ResourceClaim, ResourceSlice};
 pub use namespace::Namespace;
 pub use node::Node;

@@ -72,22 +72,8 @@ impl World {
     pub(crate) fn costs(&self) -> impl Iterator<Item = Price> + '_ {
         let snapshot = &*self.snapshot;
         snapshot.nodes.iter().filter_map(move |(id, node)| {
-            let catalog = snapshot.catalogs[snapshot.places[id].pool?].as_ref().ok()?;
-            let label = |key: &str| {
-                node.labels
-                    .get(key)
-                    .and_then(|text| snapshot.vocabulary.value(text))
-            };
-            let name = node.labels.get("node.kubernetes.io/instance-type")?;
-            let (zone, capacity_type) = (
-                label("topology.kubernetes.io/zone"),
-                label("karpenter.sh/capacity-type"),
-            );
-            catalog.types[catalog.type_named(name)?]
-                .offering_ids()
-                .map(|id| &catalog.offerings[id])
-                .find(|offering| offering.zone == zone && offering.capacity_type == capacity_type)
-                .map(|offering| offering.price)
+            let offering = snapshot.offering_of(node, snapshot.places[id].pool?)?;
+            Some(offering.price)
         })
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use karpenter_plan::{
     Cost, Snapshot,
-    disrupt::{Command, DisruptOptions, DisruptReport, Replacement, disrupt},
+    disrupt::{Command, DisruptOptions, DisruptReport, Method, Replacement, Verdict, disrupt},
 };
 use serde::Serialize;
 
@@ -113,12 +113,16 @@ fn launch(replacement: &Replacement) -> Launch {
     }
 }
 
-/// What the last method that looked at each node says, for nodes that no command has.
+/// What the last method that has something to say about each node says, for nodes that no command has.
 fn stays(snapshot: &Snapshot, commands: &[Command], report: &DisruptReport) -> Vec<Stay> {
-    let mut last = BTreeMap::new();
+    let mut last: BTreeMap<_, (Method, Verdict)> = BTreeMap::new();
     for method in &report.methods {
         for (node, verdict) in &method.verdicts {
-            last.insert(*node, (method.method, verdict));
+            let says_less = verdict.is_for_others() && last.contains_key(node);
+            if !says_less {
+                let verdict = Verdict::of_pool(snapshot, *node).unwrap_or_else(|| verdict.clone());
+                last.insert(*node, (method.method, verdict));
+            }
         }
     }
     last.into_iter()

@@ -28,7 +28,8 @@ use karpenter_api::{
     objects::{Node, pod::TopologySpreadConstraint},
 };
 use karpenter_plan::{
-    CatalogFeed, Lowering, Snapshot, Vocabulary, WellKnown, buffer::Buffer, overlay,
+    CatalogFeed, DisruptionBudget, Lowering, Snapshot, Vocabulary, WellKnown, buffer::Buffer,
+    overlay,
 };
 
 pub use kinds::{Mirrored, NodeClass, PodEntry, Written};
@@ -461,6 +462,17 @@ impl Mirror {
         let state = self.read();
         let keys = state.claims_by_provider_id.keys(provider_id);
         keys.filter_map(|key| state.claims.get(key).cloned())
+            .collect()
+    }
+
+    /// The readable PodDisruptionBudgets of a namespace, in name order.
+    pub fn budgets_in(&self, namespace: &str) -> Vec<DisruptionBudget> {
+        let mut state = self.write();
+        let State {
+            budgets, lowering, ..
+        } = &mut *state;
+        let own = budgets.iter().filter(|(key, _)| key.namespace == namespace);
+        own.filter_map(|(_, budget)| lowering.budget(budget).ok())
             .collect()
     }
 

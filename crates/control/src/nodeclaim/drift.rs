@@ -153,6 +153,7 @@ fn may_be(claim: &NodeClaim, offering: &Offering, well_known: &WellKnown) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use karpenter_api::hash::nodepool_hash;
     use karpenter_plan::InstanceType;
     use serde_json::{Value, json};
 
@@ -278,6 +279,46 @@ mod tests {
             check("lifecycle/Y9", &without(key), &stamps("2", "v3"), false);
             check("lifecycle/Y9", &stamps("2", "v3"), &without(key), false);
         }
+    }
+
+    #[test]
+    fn everything_in_the_template_but_requirements_makes_claims_drift() {
+        // The pool's controller stamps it as this; the claim carries the stamp that it was made with.
+        let stamped = |pool: &NodePool| stamps(&nodepool_hash(pool), "v3");
+        let before = pool(&json!([]), &json!({}));
+        let of_claim = claim(&json!({}), &stamped(&before));
+        let look_after = |pointer: &str, value: &Value| {
+            let mut after = serde_json::to_value(&before).unwrap();
+            let (parent, field) = pointer.rsplit_once('/').unwrap();
+            let template = &mut after["spec"]["template"];
+            template["metadata"] = json!({});
+            template.pointer_mut(parent).unwrap()[field] = value.clone();
+            let mut after: NodePool = serde_json::from_value(after).unwrap();
+            after.metadata.annotations = serde_json::from_value(stamped(&after)).unwrap();
+            look(&of_claim, &after, &feed(&[]), 0)
+        };
+        let taint = json!([{"key": "gpu", "effect": "NoSchedule"}]);
+        for (pointer, value) in [
+            ("/metadata/annotations", json!({"team": "a"})),
+            ("/metadata/labels", json!({"team": "a"})),
+            ("/spec/taints", taint.clone()),
+            ("/spec/startupTaints", taint),
+            ("/spec/nodeClassRef/name", json!("other")),
+            ("/spec/expireAfter", json!("1h")),
+            ("/spec/terminationGracePeriod", json!("1h")),
+        ] {
+            let found = look_after(pointer, &value);
+            let drifted = Verdict::Drifted("NodePoolDrifted");
+            let row = "lifecycle/Y10";
+            assert_eq!(found, drifted, "{row} {pointer}");
+        }
+        let requirement = json!([{"key": "team", "operator": "DoesNotExist"}]);
+        let found = look_after("/spec/requirements", &requirement);
+        assert_eq!(
+            found,
+            Verdict::AskProvider(false),
+            "requirements that the labels meet"
+        );
     }
 
     #[test]

@@ -6,11 +6,12 @@
 
 use karpenter_api::{
     conditions::{
-        INSTANCE_TYPES_COMPATIBLE, NODE_CLASS_READY, NODE_REGISTRATION_HEALTHY,
+        DISRUPTION_VALID, INSTANCE_TYPES_COMPATIBLE, NODE_CLASS_READY, NODE_REGISTRATION_HEALTHY,
         VALIDATION_SUCCEEDED,
     },
     nodepool::NodePool,
 };
+use karpenter_plan::pool::disruption_faults;
 
 use super::{
     NO_COMPATIBLE_INSTANCE_TYPES,
@@ -70,6 +71,13 @@ pub(crate) fn consider(pool: &NodePool, facts: &Facts, now: Timestamp) -> Wanted
         }
         // Pools that were never without keep exactly upstream's conditions.
         None => {}
+    }
+    // Pools without a fault keep exactly upstream's conditions.
+    let faults = disruption_faults(pool.spec.disruption.as_ref());
+    if faults.is_empty() {
+        draft.clear(DISRUPTION_VALID);
+    } else {
+        draft.set_false(DISRUPTION_VALID, "DisruptionInvalid", &faults.join("; "));
     }
     let mut taken = false;
     let history = match look(&draft, pool, facts) {
@@ -137,7 +145,10 @@ fn take_in(draft: &mut Draft<NodePool>, record: &Record) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nodepool::{counter, outcomes::Outcome};
+    use crate::{
+        nodeclaim::draft::Conditioned as _,
+        nodepool::{counter, outcomes::Outcome},
+    };
     use karpenter_api::conditions::{self, READY};
     use serde_json::json;
 
@@ -223,6 +234,45 @@ mod tests {
             (second.pool, second.history, second.taken),
             (first.pool, None, false)
         );
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_disruption_is_told_while_it_is_so() {
+        let valid = consider(&pool(), &facts(&[], &[]), now()).pool;
+        let told_of = |pool: &NodePool| {
+            let found = conditions::get(pool.conditions(), DISRUPTION_VALID)?;
+            assert_eq!(
+                (&*found.status, &*found.reason),
+                ("False", "DisruptionInvalid")
+            );
+            Some(found.message.clone())
+        };
+        assert_eq!(told_of(&valid), None);
+        let mut faulty = valid.clone();
+        faulty.spec.disruption = serde_json::from_value(json!({
+            "consolidationPolicy": "WhenRaining",
+            "budgets": [
+                {"nodes": "1"},
+                {"nodes": "1", "schedule": "@daily"},
+                {"nodes": "1", "schedule": "@daily", "duration": "soon"},
+            ],
+        }))
+        .unwrap();
+        let faulty = consider(&faulty, &facts(&[], &[]), now()).pool;
+        assert_eq!(
+            told_of(&faulty).unwrap(),
+            "spec.disruption.consolidationPolicy: \"WhenRaining\" is unknown to this version, use WhenEmpty, \
+             WhenEmptyOrUnderutilized or Balanced; spec.disruption.budgets[1]: schedule needs a duration; \
+             spec.disruption.budgets[2]: duration \"soon\" is no span of time, write hours and minutes as in 1h30m"
+        );
+        assert!(
+            conditions::is_true(faulty.conditions(), READY),
+            "nodes are launched"
+        );
+        let mut right = faulty.clone();
+        right.spec.disruption = None;
+        let right = consider(&right, &facts(&[], &[]), now()).pool;
+        assert_eq!(right, valid, "nothing is left of it");
     }
 
     #[test]

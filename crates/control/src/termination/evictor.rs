@@ -19,6 +19,7 @@ use tracing::debug;
 use super::{
     drain::{DrainPod, PodKey},
     eviction::{self, Outcome, Step},
+    hindered::hindered,
 };
 use crate::{
     Task,
@@ -144,7 +145,10 @@ impl Evictor {
                 debug!(pod = %place, node, %why, "eviction is blocked");
                 if let Some(node) = ctx.mirror.named::<Node>(node) {
                     let name = node.metadata.name.clone().unwrap_or_default();
-                    let text = format!("Failed to drain node, {why}");
+                    let since = node.metadata.deletion_timestamp.as_ref();
+                    let since = since.map(|since| since.0);
+                    let never = hindered(ctx, std::slice::from_ref(key), since);
+                    let text = format!("Failed to drain node, {why}{never}");
                     let event = Event::warning(&*node, "FailedDraining", text);
                     ctx.events.publish(event.same([name]));
                 }

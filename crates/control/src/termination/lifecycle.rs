@@ -16,8 +16,9 @@ use kube::{Api, api::ListParams};
 use tracing::info;
 
 use super::{
-    drain::{self, DrainPod, Pass},
+    drain::{self, DrainPod, Pass, PodKey},
     evictor::Evictor,
+    hindered::hindered,
     node::{self, Facts, Step},
 };
 use crate::{
@@ -135,7 +136,7 @@ async fn reconcile(ctx: &Ctx, evictor: &Evictor, pace: &Pace, name: &str) -> Res
             let new = turn.iter().filter(|key| evictor.add(key, name)).count();
             // What was not asked to leave before has not failed to.
             if new == 0 {
-                tell_waiting(ctx, &node, waiting);
+                tell_waiting(ctx, &node, waiting, &turn);
             }
             return Ok(Next::At(next_look(&pods, now)));
         }
@@ -230,8 +231,10 @@ async fn release(ctx: &Ctx, node: &Node) -> Result<(), effect::Error> {
     Ok(())
 }
 
-fn tell_waiting(ctx: &Ctx, node: &Node, waiting: usize) {
-    let text = format!("Failed to drain node, {waiting} pods are waiting to be evicted");
+fn tell_waiting(ctx: &Ctx, node: &Node, waiting: usize, turn: &[PodKey]) {
+    let since = node.metadata.deletion_timestamp.as_ref();
+    let never = hindered(ctx, turn, since.map(|since| since.0));
+    let text = format!("Failed to drain node, {waiting} pods are waiting to be evicted{never}");
     let name = node.metadata.name.clone().unwrap_or_default();
     ctx.events
         .publish(Event::warning(node, "FailedDraining", text).same([name]));

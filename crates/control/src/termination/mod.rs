@@ -2,11 +2,12 @@
 //!
 //! Table of contents: [`node`] names what a node needs next, [`drain`] which of its pods leave when,
 //! [`eviction`] what one attempt to evict one pod comes to; all three are pure. [`lifecycle`] performs
-//! a node's steps, [`evictor`] the evictions.
+//! a node's steps, [`evictor`] the evictions; [`mod@hindered`] says which pods are waited for in vain.
 
 pub(crate) mod drain;
 mod eviction;
 mod evictor;
+mod hindered;
 mod lifecycle;
 pub(crate) mod node;
 

@@ -312,7 +312,8 @@ async fn what_holds_a_drain_up_is_told() {
         (
             "lifecycle/Q4",
             2,
-            "eviction does not support multiple PDBs (Pod=default/web)",
+            "eviction does not support multiple PDBs (Pod=default/web); pod default/web can never be evicted: \
+             more than one PodDisruptionBudget covers it (b0, b1), since {since}",
         ),
     ] {
         let world = World::new().await;
@@ -321,13 +322,60 @@ async fn what_holds_a_drain_up_is_told() {
         for number in 0..budgets {
             budget(&world, &format!("b{number}"), "web", 0).await;
         }
+        world.pass(10).await;
         world.delete("Node", "a").await;
+        let since = world.now();
         world.pass(150).await;
         let told = world.events("FailedDraining").await;
+        let expected = expected.replace("{since}", &since);
         let expected = format!("Failed to drain node, {expected}");
         check(row, told.contains(&expected));
         check(row, told.len() <= 2);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_never_allows_an_eviction_is_named_with_its_age() {
+    let world = World::new().await;
+    world.initialized("a").await;
+    world.create(pod("web", "a")).await;
+    world
+        .create(json!({
+            "kind": "PodDisruptionBudget",
+            "metadata": {"name": "all"},
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}},
+        }))
+        .await;
+    world.delete("Node", "a").await;
+    world.pass(5).await;
+    // The budget closed only while the node was drained.
+    let since = world.now();
+    let status = json!({
+        "disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1,
+        "observedGeneration": 1,
+        "conditions": [{
+            "type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods", "message": "",
+            "lastTransitionTime": since, "observedGeneration": 1,
+        }],
+    });
+    world
+        .patch_status("PodDisruptionBudget", "all", json!({"status": status}))
+        .await;
+    world.pass(300).await;
+    let expected = format!(
+        "; pod default/web can never be evicted: PodDisruptionBudget default/all allows none, with minAvailable 1 of \
+         1 pods, since {since}"
+    );
+    let told = world.events("FailedDraining").await;
+    let (first, later) = told.split_first().unwrap();
+    // Before its status was known nobody could tell.
+    check_eq(
+        "lifecycle/Q3",
+        &**first,
+        "Failed to drain node, evicting pod violates a PDB (Pod=default/web)",
+    );
+    let named = later.iter().all(|text| text.ends_with(&expected));
+    assert!(named && !later.is_empty(), "{told:#?}, not {expected}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -359,11 +407,19 @@ async fn pods_that_ask_not_to_be_disrupted_are_waited_for() {
     let keep = json!({"metadata": {"annotations": {"karpenter.sh/do-not-disrupt": "true"}}});
     world.create(with(pod("web", "a"), keep)).await;
     world.delete("Node", "a").await;
+    let since = world.now();
     world.pass(600).await;
     check(
         "kept",
         !leaving(&world, "web").await && !world.gone("Node", "a").await,
     );
+    let told = world.events("FailedDraining").await;
+    let endless = format!(
+        "Failed to drain node, 1 pods are waiting to be evicted; pod default/web can never be evicted: its \
+         annotation karpenter.sh/do-not-disrupt has no end, since {since}"
+    );
+    check("named", told.contains(&endless));
+    check("told anew every two minutes at the most", told.len() <= 5);
     let lapsed = json!({"metadata": {"annotations": {"karpenter.sh/do-not-disrupt": null}}});
     world.patch("Pod", "web", lapsed).await;
     world.pass(15).await;

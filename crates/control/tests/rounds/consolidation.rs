@@ -9,7 +9,7 @@ use crate::world::{Launches, World};
 
 /// A world whose only node is far too large for the one pod that is left on it; its name, and when the other
 /// pod went.
-async fn oversized() -> (World, String, u64) {
+pub(crate) async fn oversized() -> (World, String, u64) {
     let mut world = World::new().await;
     world.run();
     let on_demand = json!({ "template": { "spec": { "requirements": [
@@ -25,7 +25,7 @@ async fn oversized() -> (World, String, u64) {
     (world, node, emptied)
 }
 
-async fn disrupted(world: &World, node: &str) -> bool {
+pub(crate) async fn disrupted(world: &World, node: &str) -> bool {
     let nodes = world.nodes().await;
     let own = nodes
         .iter()

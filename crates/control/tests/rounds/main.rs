@@ -5,11 +5,13 @@
 
 mod consolidation;
 mod disruption;
+mod faulty;
 mod launching;
 mod metrics;
 mod mirror;
 mod operation;
 mod probes;
 mod provisioning;
+mod rejection;
 mod renewal;
 mod world;

@@ -1,7 +1,6 @@
 //! Pods become claims: what the shell adds to the core's plan.
 
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use karpenter_api::{NodeClaim, NodePool, conditions};
 use kube::{
     Api,
@@ -183,22 +182,7 @@ async fn a_restart_launches_nothing_twice() {
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_does_not_decode_is_set_aside_and_others_go_on() {
     let mut world = World::new().await;
-    let definitions: Api<CustomResourceDefinition> = Api::all(world.client.clone());
-    // A newer release may store what this one cannot read.
-    let lax = json!({ "spec": { "versions": [{
-        "name": "v1", "served": true, "storage": true, "subresources": { "status": {} },
-        "schema": { "openAPIV3Schema": {
-            "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-        } },
-    }] } });
-    definitions
-        .patch(
-            "nodepools.karpenter.sh",
-            &PatchParams::default(),
-            &Patch::Merge(lax),
-        )
-        .await
-        .unwrap();
+    world.admit_any_pool().await;
     world.run();
     let resource = ApiResource::erase::<karpenter_api::NodePool>(&());
     let pools: Api<DynamicObject> = Api::all_with(world.client.clone(), &resource);

@@ -10,6 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use karpenter_api::{KWOKNodeClass, NodeClaim, NodePool, objects::Node};
 use karpenter_apiserver::Server;
 use karpenter_cloud::{
@@ -208,6 +209,35 @@ impl World {
         let pool: NodePool = serde_json::from_value(manifest).unwrap();
         pools.create(&PostParams::default(), &pool).await.unwrap();
         self.pool_ready(name, "True").await
+    }
+
+    /// From here on NodePools are taken as they are: a newer release may store what this one cannot read.
+    pub(crate) async fn admit_any_pool(&self) {
+        let definitions: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let lax = json!({ "spec": { "versions": [{
+            "name": "v1", "served": true, "storage": true, "subresources": { "status": {} },
+            "schema": { "openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            } },
+        }] } });
+        definitions
+            .patch(
+                "nodepools.karpenter.sh",
+                &PatchParams::default(),
+                &Patch::Merge(lax),
+            )
+            .await
+            .unwrap();
+    }
+
+    /// Changes the specification of a pool.
+    pub(crate) async fn change_pool(&self, name: &str, spec: Value) {
+        let pools: Api<NodePool> = Api::all(self.client.clone());
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        pools
+            .patch(name, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
     }
 
     /// Sets the pool's readiness, as its controller would.

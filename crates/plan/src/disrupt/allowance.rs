@@ -69,6 +69,10 @@ pub fn allowances(snapshot: &Snapshot, commands: &[Command]) -> IdVec<PoolId, Al
         }
     }
     for (allowance, pool) in allowances.iter_mut().zip(snapshot.pools.values()) {
+        // Whoever wrote what cannot be read meant to forbid something.
+        if !pool.disruption_faults.is_empty() {
+            continue;
+        }
         let budgets = Budgets::of(&pool.budgets);
         allowance.allowed = DisruptionReason::ALL
             .map(|reason| budgets.allowed(reason, allowance.total, snapshot.now));

@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use karpenter_api::labels::annotations::DO_NOT_DISRUPT;
-use karpenter_api::labels::{CAPACITY_TYPE, INSTANCE_TYPE, NODEPOOL, ZONE};
+use karpenter_api::labels::{CAPACITY_TYPE, INSTANCE_TYPE, NODEPOOL};
 
 use crate::disruption_budget::DisruptionBudget;
 use crate::node::Node;
@@ -21,6 +21,7 @@ use crate::vocabulary::{NodeId, PodId, PoolId, ValueId};
 
 use super::command::Command;
 use super::cost::{DisruptionCost, SavingsRatio};
+use super::never::never;
 
 /// How urgent a method is, which decides whether pods can stop it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,8 +153,22 @@ impl BlockReason {
         }
     }
 
-    /// The text users see; events capitalise it.
+    /// The text users see; events capitalise it. A pod that can never be evicted is named after upstream's text.
     pub fn message(&self, snapshot: &Snapshot) -> String {
+        let text = self.text(snapshot);
+        let never = self.pod().and_then(|id| {
+            let pod = &*snapshot.pods[id];
+            let budgets = snapshot.budgets.iter().map(|budget| &**budget);
+            Some(never(pod, budgets, snapshot.now)?.message(pod, None))
+        });
+        match never {
+            Some(never) => format!("{text}; {never}"),
+            None => text,
+        }
+    }
+
+    /// What upstream says.
+    fn text(&self, snapshot: &Snapshot) -> String {
         let pod_name = |pod: PodId| snapshot.pods[pod].display_name();
         let budget_name = |index: usize| {
             let budget = &snapshot.budgets[index];
@@ -304,22 +319,9 @@ fn instance_type(snapshot: &Snapshot, node: &Node, pool: PoolId) -> Option<Arc<s
     catalog.type_named(name).map(|_| name.clone())
 }
 
-/// What the node costs: the first offering of its type, zone and capacity type. Whether that could be
-/// bought today does not matter, the node is bought. Unknown is free, so that consolidation never
-/// counts on saving an amount that nobody stated.
+/// What the node costs. Unknown is free, so that consolidation never counts on saving an amount that nobody
+/// stated.
 pub(super) fn price(snapshot: &Snapshot, node: &Node, pool: PoolId) -> Price {
-    let find = || {
-        let catalog = snapshot.catalogs[pool].as_ref().ok()?;
-        let instance_type = catalog.type_named(node.labels.get(INSTANCE_TYPE)?)?;
-        let zone = snapshot.vocabulary.value(node.labels.get(ZONE)?)?;
-        let capacity_type = snapshot.vocabulary.value(node.labels.get(CAPACITY_TYPE)?)?;
-        catalog.types[instance_type]
-            .offering_ids()
-            .map(|offering| &catalog.offerings[offering])
-            .find(|offering| {
-                offering.zone == Some(zone) && offering.capacity_type == Some(capacity_type)
-            })
-            .map(|offering| offering.price)
-    };
-    find().unwrap_or(Price::ZERO)
+    let offering = snapshot.offering_of(node, pool);
+    offering.map_or(Price::ZERO, |offering| offering.price)
 }

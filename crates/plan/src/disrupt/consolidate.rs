@@ -10,9 +10,7 @@ use fixedbitset::FixedBitSet;
 use karpenter_api::labels::ZONE;
 
 use super::{
-    DisruptOptions,
     candidate::Candidate,
-    empty::unquiet,
     lasting::{is_worth_it, never_back, settles},
     verdict::Verdict,
     whatif::{Outcome, WhatIfs},
@@ -45,16 +43,10 @@ pub struct Gain {
     pub savings: Cost,
 }
 
-/// Why neither method of consolidation looks at a candidate; nothing when both do (section 7.1).
-pub(super) fn objection(
-    snapshot: &Snapshot,
-    candidate: &Candidate,
-    options: &DisruptOptions<'_>,
-) -> Option<Verdict> {
+/// Why neither method for nodes with pods looks at a candidate, beside what all of consolidation asks for.
+pub(super) fn objection(snapshot: &Snapshot, candidate: &Candidate) -> Option<Verdict> {
     let pool = &snapshot.pools[candidate.pool];
-    if pool.is_static() {
-        Some(Verdict::StaticPool)
-    } else if candidate.instance_type.is_none() {
+    if candidate.instance_type.is_none() {
         Some(Verdict::UnknownType)
     } else if candidate.capacity_type.is_none() {
         Some(Verdict::NoCapacityType)
@@ -67,7 +59,7 @@ pub(super) fn objection(
     } else if pool.policy == ConsolidationPolicy::WhenEmpty {
         Some(Verdict::OnlyWhenEmpty)
     } else {
-        unquiet(snapshot, candidate, options)
+        None
     }
 }
 

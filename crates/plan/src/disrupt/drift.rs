@@ -58,7 +58,7 @@ pub(super) fn look(
 ) -> Result<Gain, Verdict> {
     let allowance = &round.allowances[candidate.pool];
     if allowance.remaining(DisruptionReason::Drifted) == 0 {
-        return Err(Verdict::BudgetSpent);
+        return Err(round.spent(candidate.pool));
     }
     let outcome = what_ifs.without(&[candidate]);
     if !outcome.stuck.is_empty() {
@@ -106,7 +106,7 @@ fn granted(round: &Round<'_>, pool: PoolId, wanted: usize) -> (usize, Verdict) {
     let allowance = &round.allowances[pool];
     let budget = allowance.remaining(DisruptionReason::Drifted) as usize;
     if budget == 0 {
-        return (0, Verdict::BudgetSpent);
+        return (0, round.spent(pool));
     }
     let Some(standing) = Standing::of(round.snapshot, pool) else {
         return (0, Verdict::DynamicPool);

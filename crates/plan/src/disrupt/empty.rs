@@ -7,40 +7,22 @@ use crate::budget::DisruptionReason;
 use crate::snapshot::Snapshot;
 use crate::vocabulary::{IdVec, PoolId};
 
-use super::DisruptOptions;
 use super::allowance::Allowance;
 use super::candidate::Candidate;
 use super::verdict::Verdict;
 
-/// Why Emptiness leaves a candidate alone; nothing when it would take it.
-pub fn objection(
-    snapshot: &Snapshot,
-    candidate: &Candidate,
-    options: &DisruptOptions<'_>,
-) -> Option<Verdict> {
+/// Why Emptiness leaves a candidate alone, beside what all of consolidation asks for.
+pub(super) fn objection(snapshot: &Snapshot, candidate: &Candidate) -> Option<Verdict> {
     let pool = &snapshot.pools[candidate.pool];
-    if pool.is_static() {
-        Some(Verdict::StaticPool)
-    } else if pool.consolidate_after.is_none() {
+    if pool.consolidate_after.is_none() {
         Some(Verdict::ConsolidationDisabled)
     } else if snapshot.places[candidate.node].buffer_pods > 0 {
         Some(Verdict::HasBufferPods)
     } else if !candidate.is_empty() {
         Some(Verdict::NotEmpty)
     } else {
-        unquiet(snapshot, candidate, options)
+        None
     }
-}
-
-/// The node has not been quiet for as long as its pool wants, and nobody waives that.
-pub(super) fn unquiet(
-    snapshot: &Snapshot,
-    candidate: &Candidate,
-    options: &DisruptOptions<'_>,
-) -> Option<Verdict> {
-    let claim = snapshot.nodes[candidate.node].claim.as_ref();
-    let is_quiet = claim.is_some_and(|claim| claim.consolidatable.is_some());
-    (!is_quiet && !options.ignore_consolidate_after).then_some(Verdict::NotConsolidatable)
 }
 
 /// Takes candidates, best savings first, while their pools' budgets last. What is taken is

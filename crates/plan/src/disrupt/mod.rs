@@ -4,9 +4,10 @@
 //! with a cost and reasons against the rest, then the methods are asked in upstream's order and the
 //! first that has a command ends the round: [`empty`], `drift`, `multi` and `single`.
 //! [`whatif`] asks what became of the pods, [`consolidate`] whether that pays, [`lasting`] whether it does
-//! for long, [`balanced`] whether it is worth the trouble; [`cost`] is the arithmetic of trouble. [`command`] follows a command through its
-//! life and [`validity`] asks whether a held one may go on; [`report`] and [`verdict`] say why everything
-//! else stays and until when that answer holds.
+//! for long, [`balanced`] whether it is worth the trouble; [`cost`] is the arithmetic of trouble.
+//! [`command`] follows a command through its life and [`validity`] asks whether a held one may go on; [`report`] and [`verdict`] say why everything
+//! else stays and until when that answer holds, [`mod@never`] which pods could be waited for in vain. [`Pass`]
+//! puts a round together.
 //!
 //! The invariant: a round proposes, it never assumes that its proposal is carried out. What has
 //! been proposed before comes back as [`DisruptOptions::commands`]. Every candidate is looked at in every
@@ -37,6 +38,8 @@ mod first;
 pub mod lasting;
 pub mod method;
 mod multi;
+pub mod never;
+mod pass;
 pub mod report;
 mod single;
 pub mod validity;
@@ -50,6 +53,7 @@ pub use self::command::{
 };
 pub use self::cost::{DisruptionCost, SavingsRatio};
 pub use self::method::{Decision, Method};
+pub use self::pass::Pass;
 pub use self::report::{DisruptReport, MethodReport};
 pub use self::validity::{Invalid, Validity, still_valid};
 pub use self::verdict::Verdict;
@@ -100,6 +104,15 @@ impl Round<'_> {
         balanced::objection(&scores).map_or(Ok(()), |score| Err(Verdict::Unbalanced(score)))
     }
 
+    /// Why a pool of which no more nodes may go lets none go.
+    fn spent(&self, pool: PoolId) -> Verdict {
+        if self.snapshot.pools[pool].disruption_faults.is_empty() {
+            Verdict::BudgetSpent
+        } else {
+            Verdict::PoolFaulty(pool)
+        }
+    }
+
     fn drifted_since(&self, candidate: &Candidate) -> Option<Timestamp> {
         let claim = self.snapshot.nodes[candidate.node].claim.as_ref()?;
         claim.drifted.as_ref().map(|condition| condition.since)
@@ -112,110 +125,6 @@ pub fn disrupt(snapshot: &Snapshot, options: &DisruptOptions<'_>) -> (Vec<Comman
     let mut pass = Pass::new(snapshot, *options);
     let _found = Method::ORDER.into_iter().any(|method| pass.ask(method));
     pass.finish()
-}
-
-/// A look at every node, method by method, for those who measure how long each takes. They are to be asked
-/// in the order of [`Method::ORDER`], until one finds something.
-pub struct Pass<'a> {
-    round: Round<'a>,
-    graceful: Vec<Candidate>,
-    eventual: Vec<Candidate>,
-    blocked: Vec<(NodeId, BlockReason)>,
-    methods: Vec<MethodReport>,
-    commands: Vec<Command>,
-}
-
-impl<'a> Pass<'a> {
-    /// Finds the candidates and evaluates the budgets.
-    pub fn new(snapshot: &'a Snapshot, options: DisruptOptions<'a>) -> Self {
-        let commands = options.commands;
-        let mut graceful = Vec::new();
-        let mut eventual = Vec::new();
-        let mut blocked = Vec::new();
-        for id in snapshot.nodes.ids() {
-            match candidate(snapshot, id, Class::Graceful, commands) {
-                Ok(found) => {
-                    eventual.push(found.clone());
-                    graceful.push(found);
-                }
-                Err(reason) => {
-                    if reason.pod().is_some() {
-                        eventual.extend(candidate(snapshot, id, Class::Eventual, commands));
-                    }
-                    blocked.push((id, reason));
-                }
-            }
-        }
-        let round = Round {
-            snapshot,
-            options,
-            allowances: allowances(snapshot, commands),
-            what_ifs: WhatIfs::new(snapshot, &options, true),
-            totals: balanced::totals(snapshot, &graceful),
-        };
-        Self {
-            round,
-            graceful,
-            eventual,
-            blocked,
-            methods: Vec::new(),
-            commands: Vec::new(),
-        }
-    }
-
-    /// Asks one method. True when it has a command, which ends the pass.
-    pub fn ask(&mut self, method: Method) -> bool {
-        let candidates = match method.class() {
-            Class::Graceful => &self.graceful,
-            Class::Eventual => &self.eventual,
-        };
-        let is_off = method == Method::StaticDrift && !self.round.options.static_capacity;
-        if candidates.is_empty() || is_off {
-            return false;
-        }
-        let (report, commands) = self.round.ask(method, candidates);
-        self.methods.push(report);
-        self.commands = commands;
-        !self.commands.is_empty()
-    }
-
-    /// The node as a candidate, of whichever class.
-    pub fn candidate(&self, node: NodeId) -> Option<&Candidate> {
-        self.eventual
-            .iter()
-            .find(|candidate| candidate.node == node)
-    }
-
-    /// Why a node is no candidate of the graceful methods.
-    pub fn block_reason(&self, node: NodeId) -> Option<&BlockReason> {
-        let own = self.blocked.iter().find(|(blocked, _)| *blocked == node);
-        own.map(|(_, reason)| reason)
-    }
-
-    /// What each method makes of one node, as if nothing came before it. Methods for which it is no
-    /// candidate are left out.
-    pub fn verdicts_on(&self, node: NodeId) -> Vec<(Method, Verdict)> {
-        let asked = Method::ORDER.into_iter().filter_map(|method| {
-            let candidates = match method.class() {
-                Class::Graceful => &self.graceful,
-                Class::Eventual => &self.eventual,
-            };
-            let own = candidates.iter().find(|own| own.node == node)?;
-            Some((method, self.round.verdict_on(method, own, candidates)))
-        });
-        asked.collect()
-    }
-
-    /// The commands, and why everything else stays.
-    pub fn finish(self) -> (Vec<Command>, DisruptReport) {
-        let report = DisruptReport {
-            blocked: self.blocked,
-            methods: self.methods,
-            valid_until: report::valid_until(self.round.snapshot),
-            allowances: self.round.allowances,
-        };
-        (self.commands, report)
-    }
 }
 
 impl Round<'_> {
@@ -271,7 +180,7 @@ impl Round<'_> {
             .filter_map(|(candidate, objection)| Some((candidate.node, objection?)));
         let constrained = found
             .iter()
-            .any(|(_, verdict)| *verdict == Verdict::BudgetSpent);
+            .any(|(_, verdict)| matches!(verdict, Verdict::BudgetSpent | Verdict::PoolFaulty(_)));
         let mut verdicts: Verdicts = objections.chain(found).collect();
         verdicts.sort_by_key(|(node, _)| *node);
         let report = MethodReport {
@@ -338,12 +247,10 @@ impl Round<'_> {
             &self.allowances,
             DisruptionReason::Empty,
         );
-        let of = |candidates: &[&Candidate], verdict: Verdict| -> Verdicts {
-            let nodes = candidates.iter().map(|candidate| candidate.node);
-            nodes.map(|node| (node, verdict.clone())).collect()
-        };
-        let mut verdicts = of(&selection.taken, Verdict::Chosen);
-        verdicts.extend(of(&selection.constrained, Verdict::BudgetSpent));
+        let taken = selection.taken.iter();
+        let mut verdicts: Verdicts = taken.map(|own| (own.node, Verdict::Chosen)).collect();
+        let constrained = selection.constrained.iter();
+        verdicts.extend(constrained.map(|own| (own.node, self.spent(own.pool))));
         let gain = Gain {
             replacements: Vec::new(),
             bindings: Vec::new(),
@@ -364,14 +271,30 @@ fn objection(
     candidate: &Candidate,
     options: &DisruptOptions<'_>,
 ) -> Option<Verdict> {
-    match method {
-        Method::Emptiness => empty::objection(snapshot, candidate, options),
-        Method::StaticDrift => drift::objection(snapshot, candidate, true),
-        Method::Drift => drift::objection(snapshot, candidate, false),
-        Method::MultiNode | Method::SingleNode => {
-            consolidate::objection(snapshot, candidate, options)
-        }
+    if !method.is_consolidation() {
+        return drift::objection(snapshot, candidate, method == Method::StaticDrift);
     }
+    if snapshot.pools[candidate.pool].is_static() {
+        return Some(Verdict::StaticPool);
+    }
+    let own = match method {
+        Method::Emptiness => empty::objection(snapshot, candidate),
+        Method::MultiNode | Method::SingleNode | Method::StaticDrift | Method::Drift => {
+            consolidate::objection(snapshot, candidate)
+        }
+    };
+    own.or_else(|| unquiet(snapshot, candidate, options))
+}
+
+/// The node has not been quiet for as long as its pool wants, and nobody waives that.
+fn unquiet(
+    snapshot: &Snapshot,
+    candidate: &Candidate,
+    options: &DisruptOptions<'_>,
+) -> Option<Verdict> {
+    let claim = snapshot.nodes[candidate.node].claim.as_ref();
+    let is_quiet = claim.is_some_and(|claim| claim.consolidatable.is_some());
+    (!is_quiet && !options.ignore_consolidate_after).then_some(Verdict::NotConsolidatable)
 }
 
 /// The command that removes these candidates.

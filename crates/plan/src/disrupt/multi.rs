@@ -47,7 +47,7 @@ pub(super) fn search<'c>(round: &Round<'_>, eligible: &[&'c Candidate]) -> Searc
             }
         }
     }
-    let spent = |candidate: &&Candidate| (candidate.node, Verdict::BudgetSpent);
+    let spent = |candidate: &&Candidate| (candidate.node, round.spent(candidate.pool));
     verdicts.extend(constrained.iter().map(spent));
     let chosen = found.as_ref().map_or(0, |(middle, _)| middle + 1);
     for (at, candidate) in taken.iter().enumerate() {
@@ -56,11 +56,7 @@ pub(super) fn search<'c>(round: &Round<'_>, eligible: &[&'c Candidate]) -> Searc
         } else if taken.len() < 2 {
             Verdict::Alone
         } else {
-            // The shortest prefix with the candidate that was tried, or the one that was tried last.
-            let longer = lost[at..].iter().flatten().next();
-            longer.map_or(Verdict::Behind, |why| {
-                Verdict::PrefixLost(why.clone().into())
-            })
+            why_left_out(&lost, at)
         };
         verdicts.push((candidate.node, verdict));
     }
@@ -69,6 +65,18 @@ pub(super) fn search<'c>(round: &Round<'_>, eligible: &[&'c Candidate]) -> Searc
         gain,
     });
     (proposal, verdicts)
+}
+
+/// Why a candidate is in no group that goes; `lost` says why groups that end at a place do not pay.
+fn why_left_out(lost: &[Option<Verdict>], at: usize) -> Verdict {
+    let (shorter, longer) = lost.split_at(at);
+    if let Some(why) = longer.iter().flatten().next() {
+        Verdict::PrefixLost(why.clone().into())
+    } else if let Some(why) = shorter.iter().flatten().next_back() {
+        Verdict::PrefixTooLong(why.clone().into())
+    } else {
+        Verdict::GroupFull(LAST + 1)
+    }
 }
 
 fn look(round: &Round<'_>, prefix: &[&Candidate]) -> Result<Gain, Verdict> {

@@ -41,7 +41,7 @@ pub(super) fn search<'c>(round: &Round<'_>, eligible: &[&'c Candidate]) -> Searc
 pub(super) fn look(round: &Round<'_>, candidate: &Candidate) -> Result<Gain, Verdict> {
     let allowance = &round.allowances[candidate.pool];
     if allowance.remaining(DisruptionReason::Underutilized) == 0 {
-        return Err(Verdict::BudgetSpent);
+        return Err(round.spent(candidate.pool));
     }
     if !balanced::may_pay(round.snapshot, &round.totals, candidate) {
         return Err(Verdict::NeverBalanced);

@@ -51,6 +51,8 @@ pub enum Verdict {
     NotConsolidatable,
     /// Its pool's budget for the method's reason is spent.
     BudgetSpent,
+    /// Settings of disruption of its pool cannot be read.
+    PoolFaulty(PoolId),
     /// Another command waits to be carried out; one at a time.
     CommandHeld,
     /// Pods would have no other place.
@@ -91,6 +93,10 @@ pub enum Verdict {
     Alone,
     /// The groups of nodes with it that were tried do not pay; why the smallest of them does not.
     PrefixLost(Box<Verdict>),
+    /// It would come after a group that does not pay already; why that does not.
+    PrefixTooLong(Box<Verdict>),
+    /// It would come after as many nodes as may go together.
+    GroupFull(usize),
     /// The static pool has more nodes than replicas, which comes first.
     ScalingDown,
     /// The limit of nodes leaves no room for its replacement.
@@ -98,6 +104,21 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// What there is to say about every node of a pool whose settings of disruption cannot be read.
+    pub fn of_pool(snapshot: &Snapshot, node: NodeId) -> Option<Self> {
+        let pool = snapshot.places[node].pool?;
+        let is_faulty = !snapshot.pools[pool].disruption_faults.is_empty();
+        is_faulty.then_some(Self::PoolFaulty(pool))
+    }
+
+    /// Nodes like this are for other methods to see to, which say more about it.
+    pub fn is_for_others(&self) -> bool {
+        matches!(
+            self,
+            Self::StaticPool | Self::DynamicPool | Self::NotDrifted | Self::NotEmpty | Self::Empty
+        )
+    }
+
     /// The text of the event `Unconsolidatable` of a consolidation method, for verdicts that upstream
     /// tells about. What concerns several nodes at once is no single node's fault, and not told.
     pub fn event(&self, snapshot: &Snapshot, node: NodeId) -> Option<String> {
@@ -141,6 +162,7 @@ impl Verdict {
             | Self::Empty
             | Self::NotConsolidatable
             | Self::BudgetSpent
+            | Self::PoolFaulty(_)
             | Self::CommandHeld
             | Self::Settling(_)
             | Self::WouldGoBack
@@ -150,6 +172,8 @@ impl Verdict {
             | Self::Unbalanced(_)
             | Self::Alone
             | Self::PrefixLost(_)
+            | Self::PrefixTooLong(_)
+            | Self::GroupFull(_)
             | Self::ScalingDown
             | Self::NodeLimit => return None,
         };
@@ -174,6 +198,7 @@ impl Verdict {
             Self::HasBufferPods => "has-buffer-pods",
             Self::NotConsolidatable => "not-consolidatable",
             Self::BudgetSpent => "budget-spent",
+            Self::PoolFaulty(_) => "nodepool-faulty",
             Self::CommandHeld => "command-held",
             Self::Stuck(_) => "pods-have-no-other-place",
             Self::NeedsNodes(_) => "needs-several-nodes",
@@ -187,7 +212,8 @@ impl Verdict {
             Self::SameType => "same-type",
             Self::NeverBalanced | Self::Unbalanced(_) => "unbalanced",
             Self::Alone => "alone",
-            Self::PrefixLost(_) => "group-does-not-pay",
+            Self::PrefixLost(_) | Self::PrefixTooLong(_) => "group-does-not-pay",
+            Self::GroupFull(_) => "group-full",
             Self::ScalingDown => "scaling-down",
             Self::NodeLimit => "node-limit",
         }
@@ -271,6 +297,23 @@ impl Verdict {
             }
             Self::PrefixLost(why) => {
                 return format!("with the nodes before it: {}", why.message(snapshot));
+            }
+            Self::PrefixTooLong(why) => {
+                return format!(
+                    "fewer nodes, all of which come before it, do not pay together: {}",
+                    why.message(snapshot)
+                );
+            }
+            Self::GroupFull(most) => {
+                return format!("{most} nodes that come before it are as many as may go together");
+            }
+            Self::PoolFaulty(pool) => {
+                let pool = &snapshot.pools[*pool];
+                return format!(
+                    "nodepool {} is not disrupted before it is put right: {}",
+                    pool.name,
+                    pool.disruption_faults.join("; ")
+                );
             }
         };
         text.into()

@@ -91,11 +91,15 @@ pub fn explain_node(
     let is_spent = verdicts
         .iter()
         .any(|(_, verdict)| *verdict == Verdict::BudgetSpent);
-    if let Some(pool) = snapshot.nodes[node].pool.as_deref().filter(|_| is_spent) {
+    let closed = match Verdict::of_pool(snapshot, node) {
+        Some(fault) => Some(fault.message(snapshot)),
+        None => is_spent.then(|| "its disruption budget is spent".to_string()),
+    };
+    if let (Some(pool), Some(message)) = (snapshot.nodes[node].pool.as_deref(), closed) {
         blocked_by.push(Blocker {
             kind: "NodePool",
             name: pool.to_string(),
-            message: "its disruption budget is spent".to_string(),
+            message,
         });
     }
     let candidate = pass.candidate(node);

@@ -6,7 +6,7 @@ use karpenter_api::{NodePool, conditions};
 
 use super::{Lowering, Problem, name_of, requirement::Entry, span};
 use crate::{
-    pool::{ConsolidationPolicy, NodeClassReference, Pool},
+    pool::{NodeClassReference, Pool, consolidation_policy, disruption_faults},
     requirement::{Requirement, Requirements},
 };
 
@@ -70,19 +70,6 @@ impl Lowering {
             .and_then(|status| status.conditions.as_deref())
             .unwrap_or_default();
         let disruption = pool.spec.disruption.as_ref();
-        let policy = disruption.and_then(|rules| rules.consolidation_policy.as_deref());
-        let policy = match policy {
-            None | Some("" | "WhenEmptyOrUnderutilized") => {
-                ConsolidationPolicy::WhenEmptyOrUnderutilized
-            }
-            Some("WhenEmpty") => ConsolidationPolicy::WhenEmpty,
-            Some("Balanced") => ConsolidationPolicy::Balanced,
-            Some(other) => {
-                return Err(problem(format!(
-                    "unknown consolidationPolicy {other}, use WhenEmpty, WhenEmptyOrUnderutilized or Balanced"
-                )));
-            }
-        };
         Ok(Pool {
             name: self.string(name),
             uid: meta.uid.as_deref().unwrap_or_default().into(),
@@ -107,7 +94,9 @@ impl Lowering {
                 None => Some(jiff::SignedDuration::ZERO),
                 Some(after) => after.duration().map(span),
             },
-            policy,
+            // Where it cannot be read none of its nodes is disrupted, whatever stands here.
+            policy: consolidation_policy(disruption).unwrap_or_default(),
+            disruption_faults: disruption_faults(disruption),
             budgets: disruption
                 .and_then(|rules| rules.budgets.clone())
                 .unwrap_or_else(default_budgets),

@@ -2,6 +2,7 @@
 
 use alloc::{format, string::ToString, sync::Arc, vec::Vec};
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString};
 use karpenter_api::objects::{self, DaemonSet, LabelSelector, PodDisruptionBudget, PodSpec};
 
@@ -69,6 +70,10 @@ impl Lowering {
                 .map(bound)
                 .transpose()
                 .map_err(problem)?,
+            desired_healthy: budget.status.desired_healthy,
+            expected_pods: budget.status.expected_pods,
+            created: meta.creation_timestamp.as_ref().map(|time| time.0),
+            closed_since: closed_since(&budget.status),
             always_allow_unhealthy: spec.unhealthy_pod_eviction_policy.as_deref()
                 == Some("AlwaysAllow"),
         })
@@ -168,6 +173,14 @@ impl Lowering {
         }
         Ok(Selector { terms: Some(terms) })
     }
+}
+
+/// Since when a budget allows no disruption.
+fn closed_since(status: &objects::PodDisruptionBudgetStatus) -> Option<Timestamp> {
+    let mut conditions = status.conditions.iter().flatten();
+    let allowed = conditions.find(|condition| condition.type_ == "DisruptionAllowed")?;
+    let since = allowed.last_transition_time.as_ref()?;
+    (allowed.status == "False").then_some(since.0)
 }
 
 fn bound(value: &IntOrString) -> Result<Bound, alloc::string::String> {

@@ -12,9 +12,10 @@ use alloc::{sync::Arc, vec::Vec};
 
 use fixedbitset::FixedBitSet;
 use jiff::Timestamp;
+use karpenter_api::labels::{CAPACITY_TYPE, INSTANCE_TYPE, ZONE};
 
 use crate::{
-    catalog::Catalog,
+    catalog::{Catalog, CatalogOffering},
     daemon::Daemon,
     default_spread::DefaultSpreads,
     device::Devices,
@@ -204,6 +205,17 @@ impl Snapshot {
     /// The pool of that name.
     pub fn pool_named(&self, name: &str) -> Option<PoolId> {
         find(&self.pools, |pool| (*pool.name).cmp(name))
+    }
+
+    /// What a node of the pool was bought as: the first offering of its type, zone and capacity type. Whether that
+    /// could be bought today does not matter, the node is bought.
+    pub fn offering_of(&self, node: &Node, pool: PoolId) -> Option<&CatalogOffering> {
+        let catalog = self.catalogs[pool].as_ref().ok()?;
+        let instance_type = catalog.type_named(node.labels.get(INSTANCE_TYPE)?)?;
+        let zone = self.vocabulary.value(node.labels.get(ZONE)?)?;
+        let capacity_type = self.vocabulary.value(node.labels.get(CAPACITY_TYPE)?)?;
+        let offering = catalog.offering(instance_type, zone, capacity_type)?;
+        Some(&catalog.offerings[offering])
     }
 
     /// The node of that name (a NodeClaim's name until its Node is registered).

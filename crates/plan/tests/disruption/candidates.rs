@@ -216,20 +216,21 @@ fn closed() -> TestBudget {
     budget("closed").allowing(0).selecting("app", "web")
 }
 
+/// What [`PROTECTED`] is followed by when it never ends.
+const ENDLESS: &str =
+    "; pod default/p can never be evicted: its annotation karpenter.sh/do-not-disrupt has no end";
 const PROTECTED: &str = "pod has \"karpenter.sh/do-not-disrupt\" annotation (Pod=default/p)";
 const CLOSED: &str = "pdb prevents pod evictions (PodDisruptionBudget=[default/closed])";
 
 #[test]
 fn pods_forbid_disruption() {
-    let check = |row, pod: TestPod, message| check_pods(row, &[pod], &[], message);
-    check("disruption/C1", protected("true"), PROTECTED);
-    check(
-        "disruption/C2",
-        protected("true").owner("DaemonSet"),
-        PROTECTED,
-    );
-    check("disruption/C2", protected("true").owner("Node"), PROTECTED);
-    check("", protected("true").tolerating_disruption(), PROTECTED);
+    let check = |row, pod: TestPod, message: &str| check_pods(row, &[pod], &[], message);
+    let endless = format!("{PROTECTED}{ENDLESS}");
+    check("disruption/C1", protected("true"), &endless);
+    let daemon = protected("true").owner("DaemonSet");
+    check("disruption/C2", daemon, &endless);
+    check("disruption/C2", protected("true").owner("Node"), &endless);
+    check("", protected("true").tolerating_disruption(), &endless);
     check("disruption/C8", protected("true").terminating(), "");
     check("disruption/C8", protected("true").phase("Succeeded"), "");
     check("disruption/C8", protected("true").phase("Failed"), "");
@@ -280,7 +281,8 @@ fn pods_forbid_disruption_for_a_while() {
 fn a_grace_period_lets_drift_ignore_pods() {
     let budgets = [closed().json()];
     check_eventual("disruption/C3", &protected("true"), &[]);
-    check_graceful("disruption/C4", &protected("true"), &[], PROTECTED);
+    let endless = format!("{PROTECTED}{ENDLESS}");
+    check_graceful("disruption/C4", &protected("true"), &[], &endless);
     check_eventual("disruption/C5", &web(), &budgets);
     check_graceful("disruption/C6", &web(), &budgets, CLOSED);
     check_class(
@@ -324,12 +326,96 @@ fn budgets_of_pods_forbid_disruption() {
     check("disruption/C25", web(), closed().namespace("other"), "");
     // Two budgets block whatever they allow.
     let several = ["a", "b"].map(|name| budget(name).allowing(5).selecting("app", "web").json());
-    let message =
-        "eviction does not support multiple PDBs (PodDisruptionBudget(s)=[default/a default/b])";
+    let message = "eviction does not support multiple PDBs (PodDisruptionBudget(s)=[default/a default/b]); \
+                   pod default/p can never be evicted: more than one PodDisruptionBudget covers it (a, b)";
     check_pods("disruption/C11", &[web()], &several, message);
     // Annotations of all pods come before budgets of any.
     let mut annotated = protected("true");
     annotated.0["metadata"]["name"] = json!("q");
-    let other = PROTECTED.replace("default/p", "default/q");
+    let other = format!("{PROTECTED}{ENDLESS}").replace("default/p", "default/q");
     check_pods("", &[web(), annotated], &[closed().json()], &other);
+}
+
+/// Pod `p` on node `n` blocks it, and after upstream's text this is said of it.
+#[track_caller]
+fn check_never(pod: TestPod, budgets: &[Value], said: &str) {
+    let mut objects = alone(node("n"));
+    objects.pods = vec![pod];
+    objects.budgets = budgets.to_vec();
+    let snapshot = objects.snapshot(NOW);
+    let id = snapshot.node_named("n").unwrap();
+    let reason = candidate(&snapshot, id, Class::Graceful, &[]).unwrap_err();
+    let message = reason.message(&snapshot);
+    let (_, found) = message.split_once("; ").unwrap_or((&message, ""));
+    assert_eq!(found, said, "{message}");
+}
+
+#[test]
+fn pods_that_can_never_be_evicted_are_named_with_what_blocks_them_and_since_when() {
+    let never = |what: &str| format!("pod default/p can never be evicted: {what}");
+    let (early, late) = ("2024-04-01T00:00:00Z", "2024-04-02T00:00:00Z");
+    let no_end = |since: &str| {
+        never(&format!(
+            "its annotation karpenter.sh/do-not-disrupt has no end{since}"
+        ))
+    };
+    check_never(
+        protected("true").started(early),
+        &[],
+        &no_end(", since 2024-04-01T00:00:00Z"),
+    );
+    check_never(protected("true"), &[], &no_end(""));
+    // It ends.
+    check_never(protected("1h").started(NOW), &[], "");
+
+    let closed = || closed().closed_since(early);
+    let bound = |bound: &str, since| {
+        never(&format!(
+            "PodDisruptionBudget default/closed allows none, with {bound}, since {since}"
+        ))
+    };
+    let check = |budget: TestBudget, bound: &str| check_never(web(), &[budget.json()], bound);
+    check(
+        closed().unavailable(json!(0)),
+        &bound("maxUnavailable 0", early),
+    );
+    check(
+        closed().unavailable(json!("0%")),
+        &bound("maxUnavailable 0%", early),
+    );
+    check(
+        closed().available(&json!("100%"), 0, 0),
+        &bound("minAvailable 100%", early),
+    );
+    check(
+        closed().available(&json!(2), 2, 2),
+        &bound("minAvailable 2 of 2 pods", early),
+    );
+    check(
+        closed().available(&json!("90%"), 3, 3),
+        &bound("minAvailable 90% of 3 pods", early),
+    );
+    // When the third is healthy, or the two that are missing have come, one may go.
+    check(closed().available(&json!(2), 2, 3), "");
+    check(closed().unavailable(json!(1)), "");
+    // The pod came later than the budget closed.
+    let later = bound("maxUnavailable 0", late);
+    check_never(
+        web().started(late),
+        &[closed().unavailable(json!(0)).json()],
+        &later,
+    );
+    // Pods that are not ready are free to go.
+    let lenient = closed().unavailable(json!(0)).always_allow().json();
+    check_never(
+        web().ready("True"),
+        &[lenient],
+        &bound("maxUnavailable 0", early),
+    );
+
+    let several = [("a", late), ("b", early)]
+        .map(|(name, made)| budget(name).selecting("app", "web").created(made).json());
+    let both =
+        never("more than one PodDisruptionBudget covers it (a, b), since 2024-04-02T00:00:00Z");
+    check_never(web(), &several, &both);
 }

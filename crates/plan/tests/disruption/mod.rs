@@ -9,6 +9,7 @@ mod delete;
 mod drift;
 mod emptiness;
 mod events;
+mod faulty;
 mod holds;
 mod life;
 mod multi;

@@ -129,6 +129,31 @@ fn one_candidate_is_not_several() {
 }
 
 #[test]
+fn nodes_beyond_a_group_that_does_not_pay_are_told_so() {
+    // Pods of eight nodes need more than the one new node that may come.
+    let mut objects = with_budgets(json!([{"nodes": "100%"}]), numbered("node", 8, |own| own));
+    let full = |own: &TestNode| {
+        pod(&format!("on-{}", own.name))
+            .on(&own.name)
+            .request("cpu", "3")
+    };
+    objects.pods = objects.nodes.iter().map(full).collect();
+    let round = Round::of(&objects, &options(&[]));
+    let verdict = |at: usize| round.verdict(Method::MultiNode, &format!("node-{at:02}"));
+    let is_chosen = |at| verdict(at) == Some(&Verdict::Chosen);
+    let is_with_it = |at| matches!(verdict(at), Some(Verdict::PrefixLost(_)));
+    let is_beyond = |at| matches!(verdict(at), Some(Verdict::PrefixTooLong(_)));
+    // Groups of five, seven and six were tried, in this order.
+    assert!((0..5).all(is_chosen), "{}", round.verdicts());
+    assert!((5..7).all(is_with_it), "{}", round.verdicts());
+    assert!(is_beyond(7), "{}", round.verdicts());
+    let last = round.verdict(Method::MultiNode, "node-07").unwrap();
+    let message = last.message(&round.snapshot);
+    let start = "fewer nodes, all of which come before it, do not pay together: ";
+    assert!(message.starts_with(start), "{message}");
+}
+
+#[test]
 fn a_hundred_and_one_go_at_a_time() {
     let mut objects = with_budgets(json!([{"nodes": "100%"}]), numbered("node", 120, |own| own));
     let room = offered("room", 64, 256, &[("a", "on-demand", 9.0)]);
@@ -143,4 +168,9 @@ fn a_hundred_and_one_go_at_a_time() {
     let settled = DisruptOptions::default();
     let round = Round::of(&objects, &settled);
     assert_eq!(round.commands[0].nodes.len(), 101, "{}", round.verdicts());
+    let left = round.verdict(Method::MultiNode, "node-99").unwrap();
+    assert_eq!(
+        left.message(&round.snapshot),
+        "101 nodes that come before it are as many as may go together"
+    );
 }

@@ -144,6 +144,28 @@ impl TestBudget {
         self
     }
 
+    /// The specification's `minAvailable`, and what it comes to.
+    pub(crate) fn available(mut self, least: &Value, desired: i32, expected: i32) -> Self {
+        self.0["spec"] = json!({"minAvailable": least, "selector": self.0["spec"]["selector"]});
+        self.0["status"]["desiredHealthy"] = json!(desired);
+        self.0["status"]["expectedPods"] = json!(expected);
+        self
+    }
+
+    /// Its condition `DisruptionAllowed` is False.
+    pub(crate) fn closed_since(mut self, instant: &str) -> Self {
+        self.0["status"]["conditions"] = json!([{
+            "type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods", "message": "",
+            "lastTransitionTime": instant,
+        }]);
+        self
+    }
+
+    pub(crate) fn created(mut self, instant: &str) -> Self {
+        self.0["metadata"]["creationTimestamp"] = json!(instant);
+        self
+    }
+
     pub(crate) fn selecting(mut self, key: &str, value: &str) -> Self {
         self.0["spec"]["selector"] = json!({"matchLabels": {key: value}});
         self
