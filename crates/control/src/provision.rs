@@ -69,7 +69,7 @@ fn subscribe(ctx: &Arc<Ctx>) {
             .upgrade()
             .is_some_and(|mirror| mirror.claim_of(&pod.key).is_some());
         if !is_expected {
-            batcher.trigger(&pod.uid);
+            batcher.trigger(pod.uid());
         }
     });
     // The scheduler spreads pods otherwise than planned: once the first pods have taken the places
@@ -79,9 +79,9 @@ fn subscribe(ctx: &Arc<Ctx>) {
         let (Some(old), Some(new)) = (&change.old, &change.new) else {
             return;
         };
-        let arrives = old.node.is_none() && new.node.is_some();
+        let arrives = old.node().is_none() && new.node().is_some();
         if arrives && status.has_promised() {
-            wake("bound", &new.uid);
+            wake("bound", new.uid());
         }
     });
     let batcher = ctx.batcher.clone();
@@ -352,7 +352,7 @@ pub(crate) async fn create_claim(
         &name,
         claim.pods.iter().map(|pod| {
             let pod = &snapshot.pods[*pod];
-            Key::new(&*pod.namespace, &*pod.name)
+            Key::new(pod.namespace.clone(), pod.name.clone())
         }),
     );
     let types = type_names(snapshot, claim);
@@ -375,8 +375,9 @@ pub(crate) async fn create_claim(
         .pods
         .iter()
         .filter(|pod| snapshot.pods[**pod].buffer.is_none());
+    let target = format!("nodeclaim/{name}").into();
     for pod in real {
-        place(ctx, snapshot, *pod, &format!("nodeclaim/{name}"));
+        place(ctx, snapshot, *pod, &target);
     }
     true
 }
@@ -485,15 +486,17 @@ fn nominate(ctx: &Ctx, snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> bool
         let claim = node.claim.as_ref().filter(|_| !node.initialized);
         if let Some(claim) = claim {
             let pod = &snapshot.pods[*pod];
-            ctx.mirror
-                .expect(&claim.name, [Key::new(&*pod.namespace, &*pod.name)]);
+            ctx.mirror.expect(
+                &claim.name,
+                [Key::new(pod.namespace.clone(), pod.name.clone())],
+            );
         } else {
             is_lasting = false;
             if let Some(provider_id) = &node.provider_id {
                 ctx.mirror.nominate(provider_id, until);
             }
         }
-        place(ctx, snapshot, *pod, &target(snapshot, *id));
+        place(ctx, snapshot, *pod, &target(snapshot, *id).into());
     }
     is_lasting
 }
@@ -516,7 +519,7 @@ fn target(snapshot: &Snapshot, node: NodeId) -> String {
         .join(", ")
 }
 
-fn place(ctx: &Ctx, snapshot: &Snapshot, pod: PodId, target: &str) {
+fn place(ctx: &Ctx, snapshot: &Snapshot, pod: PodId, target: &Arc<str>) {
     let event = Event::about(
         reference(snapshot, pod),
         Severity::Normal,
@@ -527,11 +530,11 @@ fn place(ctx: &Ctx, snapshot: &Snapshot, pod: PodId, target: &str) {
     let pod = &snapshot.pods[pod];
     if ctx
         .status
-        .places(Key::new(&*pod.namespace, &*pod.name), target)
+        .places(Key::new(pod.namespace.clone(), pod.name.clone()), target)
     {
         ctx.decisions.tell(Decision::Placed {
             pod: pod.display_name(),
-            target: target.to_owned(),
+            target: target.to_string(),
         });
     }
 }
@@ -572,12 +575,12 @@ fn report(ctx: &Ctx, snapshot: &Snapshot, answer: &Answer) {
             ctx.events.publish(event.window(UNSCHEDULABLE_WINDOW));
         }
         let pod = &snapshot.pods[pod];
-        let key = Key::new(&*pod.namespace, &*pod.name);
+        let key = Key::new(pod.namespace.clone(), pod.name.clone());
         refused.insert(
             key,
             Refused {
-                uid: pod.uid.to_string(),
-                reason,
+                uid: pod.uid.clone(),
+                reason: reason.into(),
             },
         );
     };
@@ -601,10 +604,10 @@ fn report(ctx: &Ctx, snapshot: &Snapshot, answer: &Answer) {
     }
     ctx.status.retain_placed(|pod| ctx.mirror.is_waiting(pod));
     for (pod, reason) in ctx.status.round_ends(refused) {
-        error!(pod = %pod, error = reason, "could not schedule pod");
+        error!(pod = %pod, error = &*reason, "could not schedule pod");
         ctx.decisions.tell(Decision::Refused {
             pod: pod.to_string(),
-            reason,
+            reason: reason.to_string(),
         });
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>, outcomes: &Arc<Outcomes>) -> Vec<Task> {
             };
             // Status changes are the counter's daily bread and offer nothing new.
             if change.old.is_none() || generation(&change.old) != generation(&change.new) {
-                pools.add(change.key.name.clone());
+                pools.add(change.key.name.to_string());
             }
         });
     let (classes, mirror) = (queue.clone(), Arc::downgrade(&ctx.mirror));
@@ -42,7 +42,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>, outcomes: &Arc<Outcomes>) -> Vec<Task> {
         };
         for pool in mirror.all::<NodePool>() {
             let reference = &pool.spec.template.spec.node_class_ref;
-            if reference.name == change.key.name
+            if *reference.name == *change.key.name
                 && reference.kind == class.kind
                 && reference.group == class.group
             {

@@ -85,10 +85,10 @@ fn subscribe(ctx: &Ctx, missing: &Queue<String>, surplus: &Queue<String>) {
         let is_changed = old.map(|old| old.metadata.generation) != Some(new.metadata.generation);
         let becomes_ready = is_ready(new) && !old.is_some_and(|old| is_ready(old));
         if is_changed {
-            down.add(change.key.name.clone());
+            down.add(change.key.name.to_string());
         }
         if is_changed || becomes_ready {
-            up.add(change.key.name.clone());
+            up.add(change.key.name.to_string());
         }
     });
     let (up, down, mirror) = (

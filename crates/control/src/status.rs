@@ -24,7 +24,7 @@ struct Inner {
     computing: bool,
     refused: BTreeMap<Key, Refused>,
     /// Where pods were told to go and are not yet.
-    placed: BTreeMap<Key, String>,
+    placed: BTreeMap<Key, Arc<str>>,
     /// The last round has promised places on nodes that are there already.
     has_promised: bool,
     commands: usize,
@@ -34,9 +34,9 @@ struct Inner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The pod's uid.
-    pub uid: String,
+    pub uid: Arc<str>,
     /// The reason, as the pod's event tells it.
-    pub reason: String,
+    pub reason: Arc<str>,
 }
 
 /// The answer to "is there anything left to do".
@@ -63,9 +63,9 @@ impl Status {
     }
 
     /// Remembers where a pod shall go. True if that is news.
-    pub(crate) fn places(&self, pod: Key, target: &str) -> bool {
-        let mut inner = self.lock();
-        inner.placed.insert(pod, target.to_owned()).as_deref() != Some(target)
+    pub(crate) fn places(&self, pod: Key, target: &Arc<str>) -> bool {
+        let known = self.lock().placed.insert(pod, Arc::clone(target));
+        known.as_ref() != Some(target)
     }
 
     /// Forgets pods that have arrived or are gone.
@@ -83,7 +83,7 @@ impl Status {
     }
 
     /// Stores the refusals of a round and returns those that were not known before.
-    pub(crate) fn round_ends(&self, refused: BTreeMap<Key, Refused>) -> Vec<(Key, String)> {
+    pub(crate) fn round_ends(&self, refused: BTreeMap<Key, Refused>) -> Vec<(Key, Arc<str>)> {
         let mut inner = self.lock();
         inner.rounds += 1;
         inner.computing = false;
@@ -127,15 +127,15 @@ impl Status {
         }
         let mut refused = Vec::new();
         for pod in mirror.all::<Pod>() {
-            if pod.node.is_some() || pod.terminal || pod.deleting {
+            if pod.node().is_some() || pod.terminal || pod.deleting {
                 continue;
             }
             match inner
                 .refused
                 .get(&pod.key)
-                .filter(|refused| refused.uid == pod.uid)
+                .filter(|refused| *refused.uid == *pod.uid())
             {
-                Some(known) => refused.push((pod.key.clone(), known.reason.clone())),
+                Some(known) => refused.push((pod.key.clone(), known.reason.to_string())),
                 None if pod.provisionable || !pod.judged => {
                     return Settled::No(format!("pod {} has not been looked at", pod.key));
                 }

@@ -4,7 +4,7 @@
 //! set aside by name instead of stopping the watch of its kind. What we never read (managed fields)
 //! is dropped before anything is kept. Deletions reach the mirror like any other change.
 
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt};
 use karpenter_api::{
@@ -29,7 +29,7 @@ use tracing::{debug, warn};
 use crate::{
     Task,
     ctx::{Ctx, Listing},
-    mirror::{Key, Mirrored, NodeClass, Written},
+    mirror::{Key, Mirror, Mirrored, NodeClass, Written},
 };
 
 /// The pause after a failed watch; it doubles up to [`LONGEST_PAUSE`] while failures go on.
@@ -165,8 +165,6 @@ async fn follow<K, Raw>(
     Raw: ResourceExt + Debug,
 {
     let mirror = &ctx.mirror;
-    // What the listing under way has held so far.
-    let mut seen: Option<BTreeSet<Key>> = None;
     let mut failures = 0_u32;
     futures::pin_mut!(events);
     while let Some(event) = events.next().await {
@@ -190,27 +188,17 @@ async fn follow<K, Raw>(
         let event = event.modify(|object| object.managed_fields_mut().clear());
         match event {
             Event::Init => {
-                seen = Some(BTreeSet::new());
                 mirror.begin_list::<K>();
             }
-            Event::InitApply(raw) | Event::Apply(raw) => match decode(raw) {
-                Ok(object) => {
-                    if let Some(seen) = &mut seen {
-                        seen.insert(object.key());
-                    }
-                    mirror.accept::<K>(&object.key());
-                    mirror.apply(object);
-                }
-                Err(Undecoded { key, pool, error }) => {
-                    warn!(kind, %key, %error, "object does not decode and is set aside");
-                    if let Some(seen) = &mut seen {
-                        seen.insert(key.clone());
-                    }
-                    mirror.set_aside::<K>(key, pool, error);
-                }
-            },
+            Event::InitApply(raw) => {
+                let key = take_in(mirror, kind, decode(raw));
+                mirror.see::<K>(&key);
+            }
+            Event::Apply(raw) => {
+                take_in(mirror, kind, decode(raw));
+            }
             Event::InitDone => {
-                mirror.end_list::<K>(&seen.take().unwrap_or_default());
+                mirror.end_list::<K>();
             }
             Event::Delete(raw) => {
                 let uid = raw.uid().unwrap_or_default();
@@ -221,6 +209,23 @@ async fn follow<K, Raw>(
                 mirror.accept::<K>(&key);
                 mirror.delete::<K>(&key, &uid);
             }
+        }
+    }
+}
+
+/// An object as the server has it; one that cannot be read is set aside by name.
+fn take_in<K: Mirrored>(mirror: &Mirror, kind: &str, decoded: Result<K, Undecoded>) -> Key {
+    match decoded {
+        Ok(object) => {
+            let key = object.key();
+            mirror.accept::<K>(&key);
+            mirror.apply(object);
+            key
+        }
+        Err(Undecoded { key, pool, error }) => {
+            warn!(kind, %key, %error, "object does not decode and is set aside");
+            mirror.set_aside::<K>(key.clone(), pool, error);
+            key
         }
     }
 }

@@ -67,7 +67,7 @@ fn digest(text: &[u8]) -> bool {
         },
     }))
     .unwrap();
-    let selector = Selector::new(&parsed.types);
+    let selector = Selector::new(parsed.types.into());
     if let Ok(choice) = selector.choose(&claim, "test", Seed(1)) {
         let blueprint = crate::node::Blueprint::new(&claim, &choice, "test", Seed(1));
         serde_json::to_string(&blueprint.node()).unwrap();

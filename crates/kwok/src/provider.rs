@@ -79,10 +79,11 @@ impl Kwok {
             instance_types,
             seed,
         } = options;
+        let types: Arc<[InstanceType]> = instance_types.into();
         Self {
-            selector: Selector::new(&instance_types),
-            well_known: well_known(&instance_types),
-            types: instance_types.into(),
+            selector: Selector::new(Arc::clone(&types)),
+            well_known: well_known(&types),
+            types,
             seed: Seed(seed),
             registrations: Registrations::new(client.clone()),
             client,

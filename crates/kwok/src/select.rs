@@ -5,7 +5,10 @@
 //! become any type of the catalogue. Ties between types go to the type named first, since
 //! claims name types in price order; ties within a type (usually zones) are drawn from the seed.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use karpenter_api::{
     NodeClaim, Quantity, ResourceList,
@@ -32,21 +35,23 @@ pub(crate) struct Choice<'a> {
 
 /// The catalogue, prepared for being chosen from.
 pub(crate) struct Selector {
-    types: Vec<Candidate>,
+    types: Arc<[InstanceType]>,
+    /// What the types were prepared to, one by one.
+    candidates: Vec<Candidate>,
     by_name: BTreeMap<String, usize>,
     /// Names of everything in the catalogue; cloned and extended for each claim.
     vocabulary: Vocabulary,
 }
 
 struct Candidate {
-    instance_type: InstanceType,
     requirements: Requirements,
-    offerings: Vec<Requirements>,
+    /// By offering; thousands of them differ in zone and capacity type only.
+    offerings: Vec<Arc<Requirements>>,
     allocatable: ResourceList,
 }
 
 impl Selector {
-    pub(crate) fn new(types: &[InstanceType]) -> Self {
+    pub(crate) fn new(types: Arc<[InstanceType]>) -> Self {
         let mut vocabulary = Vocabulary::default();
         let mut lower = |requirements: &[karpenter_api::Requirement]| {
             // A catalogue is checked where it is read; what is no requirement there constrains nothing.
@@ -59,25 +64,33 @@ impl Selector {
                     lowered
                 })
         };
-        let types: Vec<Candidate> = types
-            .iter()
-            .map(|one| Candidate {
+        let mut known = HashSet::new();
+        let mut shared = |requirements: Requirements| {
+            let requirements = Arc::new(requirements);
+            if let Some(found) = known.get(&requirements) {
+                return Arc::clone(found);
+            }
+            known.insert(Arc::clone(&requirements));
+            requirements
+        };
+        let candidates = types.iter().map(|one| {
+            let offers = one.offerings.iter();
+            Candidate {
                 requirements: lower(&one.requirements),
-                offerings: one
-                    .offerings
-                    .iter()
-                    .map(|offer| lower(&offer.requirements))
+                offerings: offers
+                    .map(|offer| shared(lower(&offer.requirements)))
                     .collect(),
                 allocatable: allocatable(one),
-                instance_type: one.clone(),
-            })
-            .collect();
+            }
+        });
+        let candidates = candidates.collect();
         let by_name = types.iter().enumerate();
         let by_name = by_name
-            .map(|(index, one)| (one.instance_type.name.clone(), index))
+            .map(|(index, one)| (one.name.clone(), index))
             .collect();
         Self {
             types,
+            candidates,
             by_name,
             vocabulary,
         }
@@ -94,12 +107,14 @@ impl Selector {
             normalize(&one.key, Provider::Kwok) == INSTANCE_TYPE && one.operator == "In"
         });
         let named = named.and_then(|one| one.values.as_deref());
-        let candidates: Vec<&Candidate> = match named {
+        let candidates: Vec<(&InstanceType, &Candidate)> = match named {
             Some(names) => {
                 let known = names.iter().filter_map(|name| self.by_name.get(name));
-                known.map(|&index| &self.types[index]).collect()
+                known
+                    .map(|&index| (&self.types[index], &self.candidates[index]))
+                    .collect()
             }
-            None => self.types.iter().collect(),
+            None => self.types.iter().zip(&self.candidates).collect(),
         };
         let mut vocabulary = self.vocabulary.clone();
         let mut wanted = Requirements::new();
@@ -113,30 +128,30 @@ impl Selector {
             wanted.add(lowered, &vocabulary);
         }
         let requests = requests(claim);
-        let mut best: Option<(&Candidate, Vec<&Offering>)> = None;
-        for &candidate in &candidates {
+        let mut best: Option<(&InstanceType, &Candidate, Vec<&Offering>)> = None;
+        for &(instance_type, candidate) in &candidates {
             let suits = candidate.requirements.intersects(&wanted, &vocabulary)
                 && fits(requests, &candidate.allocatable);
             if !suits {
                 continue;
             }
-            let cheapest = candidate.cheapest(&wanted, &vocabulary);
+            let cheapest = candidate.cheapest(&instance_type.offerings, &wanted, &vocabulary);
             let price = |offers: &[&Offering]| offers.first().map(|offer| offer.price);
             let better = match (
                 price(&cheapest),
-                best.as_ref().and_then(|(_, old)| price(old)),
+                best.as_ref().and_then(|(_, _, old)| price(old)),
             ) {
                 (Some(new), Some(old)) => new < old,
                 (new, _) => new.is_some(),
             };
             if better {
-                best = Some((candidate, cheapest));
+                best = Some((instance_type, candidate, cheapest));
             }
         }
-        let choice = best.and_then(|(candidate, offers)| {
+        let choice = best.and_then(|(instance_type, candidate, offers)| {
             seed.choose("offering", identity, &offers)
                 .map(|offering| Choice {
-                    instance_type: &candidate.instance_type,
+                    instance_type,
                     offering,
                     allocatable: &candidate.allocatable,
                 })
@@ -153,10 +168,14 @@ impl Selector {
 
 impl Candidate {
     /// The available offerings that suit and cost the least.
-    fn cheapest(&self, wanted: &Requirements, vocabulary: &Vocabulary) -> Vec<&Offering> {
+    fn cheapest<'a>(
+        &self,
+        offerings: &'a [Offering],
+        wanted: &Requirements,
+        vocabulary: &Vocabulary,
+    ) -> Vec<&'a Offering> {
         let suitable = || {
-            self.instance_type
-                .offerings
+            offerings
                 .iter()
                 .zip(&self.offerings)
                 .filter(|(offering, requirements)| {
@@ -240,7 +259,7 @@ mod tests {
 
     /// Type and capacity type chosen, or a word of the error.
     fn check(row: &str, types: &[InstanceType], claim: &NodeClaim, expected: &str) {
-        let selector = Selector::new(types);
+        let selector = Selector::new(types.into());
         let mut zones = BTreeSet::new();
         for number in 0..64 {
             let outcome = selector.choose(claim, &format!("claim-{number}"), Seed(1));
@@ -461,7 +480,7 @@ mod tests {
 
     #[test]
     fn the_same_claim_gets_the_same_again() {
-        let selector = Selector::new(&generated());
+        let selector = Selector::new(generated().into());
         let claim = claim(&[(TYPE, "In", BOTH)], &[]);
         let zone = |identity: &str, seed: u64| {
             let choice = selector.choose(&claim, identity, Seed(seed)).unwrap();

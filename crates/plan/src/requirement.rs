@@ -450,6 +450,11 @@ impl Requirements {
         Self::default()
     }
 
+    /// Gives back the room that more requirements would have taken: for those that stay.
+    pub(crate) fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
     /// The requirement of a key.
     pub fn get(&self, key: KeyId) -> Option<&Requirement> {
         self.0

@@ -41,7 +41,7 @@ pub(crate) struct Pods {
 /// What is remembered of a pod until it has started.
 #[derive(Clone, Debug, Default)]
 struct Times {
-    uid: String,
+    uid: Arc<str>,
     created: Timestamp,
     /// When it was first seen waiting for a node that we may make.
     seen: Option<Timestamp>,
@@ -95,13 +95,13 @@ impl Pods {
             all.remove(key);
             return;
         };
-        if all.get(key).is_some_and(|times| times.uid != pod.uid) {
+        if all.get(key).is_some_and(|times| *times.uid != *pod.uid()) {
             all.remove(key);
         }
         let is_pending = pod.lowered.phase == Phase::Pending;
         if is_pending && !all.contains_key(key) {
             let times = Times {
-                uid: pod.uid.clone(),
+                uid: Arc::clone(&pod.lowered.uid),
                 created: pod.lowered.created,
                 unstarted: true,
                 unbound: true,
@@ -165,10 +165,7 @@ impl Pods {
     pub(super) fn write(&self, page: &mut Page, now: Timestamp) {
         self.startup.write(page);
         for (key, times) in &*self.lock() {
-            let labels = Labels::new([
-                ("name", key.name.as_str()),
-                ("namespace", key.namespace.as_str()),
-            ]);
+            let labels = Labels::new([("name", &*key.name), ("namespace", &*key.namespace)]);
             let mut gauge = |is_shown: bool, since: Option<Timestamp>, name, help| {
                 if let Some(since) = since.filter(|_| is_shown) {
                     page.gauge(name, help, &labels, seconds_since(since, now));
@@ -232,7 +229,7 @@ pub(super) fn write_state(page: &mut Page, mirror: &Mirror) {
         .map(|node| (node.metadata.name.clone().unwrap_or_default(), node))
         .collect();
     for pod in pods {
-        let node = pod.node.as_deref().unwrap_or_default();
+        let node = pod.node().unwrap_or_default();
         let known = nodes.get(node);
         let of_node = |key| known.map_or("", |node| label(&node.metadata, key));
         let flag = |yes: bool| if yes { "true" } else { "false" };
@@ -241,8 +238,8 @@ pub(super) fn write_state(page: &mut Page, mirror: &Mirror) {
             ("capacity_type", of_node(CAPACITY_TYPE)),
             ("instance_type", of_node(INSTANCE_TYPE)),
             ("managed", flag(!of_node(NODEPOOL).is_empty())),
-            ("name", pod.key.name.as_str()),
-            ("namespace", pod.key.namespace.as_str()),
+            ("name", &*pod.key.name),
+            ("namespace", &*pod.key.namespace),
             ("node", node),
             ("nodepool", of_node(NODEPOOL)),
             ("owner", pod.owner.as_deref().unwrap_or_default()),

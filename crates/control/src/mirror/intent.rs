@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,9 +20,9 @@ use super::{Key, PodEntry};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Intent {
     /// Pods by the name of the claim that was made for them.
-    expected: BTreeMap<String, BTreeSet<Key>>,
+    expected: BTreeMap<Arc<str>, BTreeSet<Key>>,
     /// The same the other way round.
-    claim_of: BTreeMap<Key, String>,
+    claim_of: BTreeMap<Key, Arc<str>>,
     /// Until when pods are expected, by provider id.
     nominated: BTreeMap<String, Timestamp>,
     /// Uids of claims that shall go.
@@ -41,11 +42,12 @@ impl Intent {
     /// A claim was made for these pods.
     pub(crate) fn expect(&mut self, claim: &str, pods: impl IntoIterator<Item = Key>) {
         self.changes += 1;
+        let claim: Arc<str> = claim.into();
         for pod in pods {
             self.forget_pod(&pod);
-            self.claim_of.insert(pod.clone(), claim.to_owned());
+            self.claim_of.insert(pod.clone(), Arc::clone(&claim));
             self.expected
-                .entry(claim.to_owned())
+                .entry(Arc::clone(&claim))
                 .or_default()
                 .insert(pod);
         }
@@ -80,15 +82,15 @@ impl Intent {
             .into_iter()
             .flatten()
             .map(|key| PodKey {
-                namespace: key.namespace.as_str().into(),
-                name: key.name.as_str().into(),
+                namespace: key.namespace.clone(),
+                name: key.name.clone(),
             })
             .collect()
     }
 
     /// The claim that was made for a pod.
     pub(crate) fn claim_of(&self, pod: &Key) -> Option<&str> {
-        self.claim_of.get(pod).map(String::as_str)
+        self.claim_of.get(pod).map(|claim| &**claim)
     }
 
     /// Pods are expected on a machine until some time; a later time wins.
@@ -148,7 +150,7 @@ impl Intent {
         let is_over = match new {
             None => true,
             // A pod that moves off a node keeps that node's name until it ends.
-            Some(new) => new.uid != old.uid || new.node != old.node || new.terminal,
+            Some(new) => new.uid() != old.uid() || new.node() != old.node() || new.terminal,
         };
         if is_over {
             self.forget_pod(&old.key);

@@ -24,7 +24,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{
     Change, Key,
     limits::limits,
-    objects::Objects,
+    objects::{Held, Objects},
     state::{AllSubscribers, State, Subscribers},
 };
 use jiff::Timestamp;
@@ -32,7 +32,7 @@ use jiff::Timestamp;
 /// A kind that the mirror holds.
 pub trait Mirrored: Clone + Debug + Send + Sync + Sized + 'static {
     /// What is kept of an object.
-    type Kept: Clone + Send + Sync + 'static;
+    type Kept: Clone + Held + Send + Sync + 'static;
     /// The kind's name, as it is shown.
     const NAME: &'static str;
 
@@ -41,6 +41,11 @@ pub trait Mirrored: Clone + Debug + Send + Sync + Sized + 'static {
     /// Under which key it is found.
     fn key(&self) -> Key {
         Key::of(self.metadata())
+    }
+    /// The same for what is kept of it, where that holds the texts of the key itself.
+    #[doc(hidden)]
+    fn shared_key(&self, _: &Self::Kept) -> Key {
+        self.key()
     }
     /// What is kept of this object. Called with the picture as it is before the change.
     #[doc(hidden)]
@@ -67,6 +72,12 @@ pub trait Written: Mirrored + Resource<DynamicType = ()> + DeserializeOwned {
 
 macro_rules! kept_whole {
     ($kind:ident { $($part:ident),* }, $field:ident, $changed:expr) => {
+        impl Held for Arc<$kind> {
+            fn uid(&self) -> &str {
+                self.metadata.uid.as_deref().unwrap_or_default()
+            }
+        }
+
         impl Mirrored for $kind {
             type Kept = Arc<$kind>;
             const NAME: &'static str = stringify!($kind);
@@ -221,10 +232,6 @@ written!(StatefulSet, namespaced);
 pub struct PodEntry {
     /// Namespace and name.
     pub key: Key,
-    /// The uid.
-    pub uid: String,
-    /// The node it is bound to.
-    pub node: Option<String>,
     /// True once it succeeded or failed.
     pub terminal: bool,
     /// True while it is being deleted.
@@ -248,6 +255,16 @@ pub struct PodEntry {
 }
 
 impl PodEntry {
+    /// The uid.
+    pub fn uid(&self) -> &str {
+        &self.lowered.uid
+    }
+
+    /// The node it is bound to.
+    pub fn node(&self) -> Option<&str> {
+        self.lowered.node.as_deref()
+    }
+
     fn new(pod: &Pod, lowered: plan::Pod) -> Self {
         let condition = |type_| {
             let all = pod.status.conditions.iter();
@@ -264,14 +281,17 @@ impl PodEntry {
             )
         };
         let is_judged = condition("PodScheduled").is_some();
+        let mut key = Key::of(&pod.metadata);
+        if key.namespace == lowered.namespace {
+            // The same texts, held once.
+            key = Key::new(lowered.namespace.clone(), lowered.name.clone());
+        }
         Self {
             scheduled: since("PodScheduled"),
             ready: since("Ready"),
             owner: owner_path(pod),
             limits: limits(pod),
-            key: Key::of(&pod.metadata),
-            uid: lowered.uid.to_string(),
-            node: lowered.node.as_deref().map(str::to_owned),
+            key,
             terminal: lowered.is_terminal(),
             deleting: lowered.is_terminating(),
             daemon: lowered.owner == Owner::DaemonSet,
@@ -295,6 +315,12 @@ fn owner_path(pod: &Pod) -> Option<Box<str>> {
     Some(path.into())
 }
 
+impl Held for Arc<PodEntry> {
+    fn uid(&self) -> &str {
+        PodEntry::uid(self)
+    }
+}
+
 impl Mirrored for Pod {
     type Kept = Arc<PodEntry>;
     const NAME: &'static str = "Pod";
@@ -302,8 +328,18 @@ impl Mirrored for Pod {
     fn metadata(&self) -> &ObjectMeta {
         &self.metadata
     }
+    fn shared_key(&self, kept: &Self::Kept) -> Key {
+        kept.key.clone()
+    }
     fn keep(state: &mut State, object: &Arc<Self>) -> Self::Kept {
-        let lowered = state.lowering.pod(object);
+        let mut lowered = state.lowering.pod(object);
+        // Maps that know the pod hold these texts: they stay the same ones while it is the same pod.
+        if let Some(known) = state.pods.get(&object.key())
+            && known.lowered.uid == lowered.uid
+        {
+            lowered.uid = Arc::clone(&known.lowered.uid);
+            lowered.name = Arc::clone(&known.lowered.name);
+        }
         if lowered.owner == Owner::DaemonSet {
             keep_newest(state, object);
         }
@@ -317,11 +353,12 @@ impl Mirrored for Pod {
         state
             .intent
             .pod_changed(change.old.as_deref(), change.new.as_deref());
-        let node = |pod: &Option<Arc<PodEntry>>| pod.as_ref().and_then(|pod| pod.node.clone());
-        let (old, new) = (node(&change.old), node(&change.new));
-        state
-            .pods_by_node
-            .moved(&change.key, old.as_deref(), new.as_deref());
+        let (old, new) = (change.old.as_deref(), change.new.as_deref());
+        state.pods_by_node.moved(
+            &change.key,
+            old.and_then(PodEntry::node),
+            new.and_then(PodEntry::node),
+        );
         if change.new.as_ref().is_some_and(|pod| pod.provisionable) {
             state.waiting.insert(change.key.clone());
         } else {
@@ -357,7 +394,7 @@ fn keep_newest(state: &mut State, pod: &Arc<Pod>) {
         .unwrap_or_default();
     let key = Key::new(
         pod.metadata.namespace.as_deref().unwrap_or_default(),
-        &owner.name,
+        &*owner.name,
     );
     let is_newest = state.daemon_pods.get(&key).is_none_or(|(newest, known)| {
         created > *newest || (created == *newest && known.metadata.uid == pod.metadata.uid)
@@ -406,6 +443,12 @@ impl NodeClass {
         self.conditions
             .iter()
             .find(|condition| condition.type_ == condition_type)
+    }
+}
+
+impl Held for Arc<NodeClass> {
+    fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
     }
 }
 

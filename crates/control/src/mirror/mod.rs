@@ -17,7 +17,7 @@ mod reservation;
 mod state;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
@@ -120,7 +120,8 @@ impl Mirror {
                 return false;
             }
             let kept = K::keep(&mut state, object);
-            let change = K::objects_mut(&mut state).apply(object.key(), object.metadata(), kept);
+            let key = object.shared_key(&kept);
+            let change = K::objects_mut(&mut state).apply(key, object.metadata(), kept);
             // A heartbeat is no news to any decision.
             if !change
                 .old
@@ -157,11 +158,16 @@ impl Mirror {
         K::objects_mut(&mut self.write()).begin_list();
     }
 
-    /// A listing of the kind is complete: what was known and not `seen` is gone.
-    pub fn end_list<K: Mirrored>(&self, seen: &BTreeSet<Key>) {
+    /// The listing under way holds this object.
+    pub fn see<K: Mirrored>(&self, key: &Key) {
+        K::objects_mut(&mut self.write()).see(key);
+    }
+
+    /// A listing of the kind is complete: what was known and not seen since its beginning is gone.
+    pub fn end_list<K: Mirrored>(&self) {
         let changes = {
             let mut state = self.write();
-            let changes = K::objects_mut(&mut state).end_list(seen);
+            let changes = K::objects_mut(&mut state).end_list();
             state.generation += 1;
             for change in &changes {
                 K::changed(&mut state, change);
@@ -471,7 +477,7 @@ impl Mirror {
         let State {
             budgets, lowering, ..
         } = &mut *state;
-        let own = budgets.iter().filter(|(key, _)| key.namespace == namespace);
+        let own = budgets.iter().filter(|(key, _)| *key.namespace == *namespace);
         own.filter_map(|(_, budget)| lowering.budget(budget).ok())
             .collect()
     }

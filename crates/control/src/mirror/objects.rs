@@ -7,22 +7,31 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
+    sync::Arc,
 };
 
 use kube::api::ObjectMeta;
 
 /// Namespace (empty for kinds without one) and name. The order is that of every listing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// A hundred thousand pods are in several maps each: a copy shares the text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The namespace; empty for cluster-wide kinds.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// The name.
-    pub name: String,
+    pub name: Arc<str>,
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Self::cluster("")
+    }
 }
 
 impl Key {
     /// The key of an object in a namespace.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self {
             namespace: namespace.into(),
             name: name.into(),
@@ -30,7 +39,7 @@ impl Key {
     }
 
     /// The key of a cluster-wide object.
-    pub fn cluster(name: impl Into<String>) -> Self {
+    pub fn cluster(name: impl Into<Arc<str>>) -> Self {
         Self::new("", name)
     }
 
@@ -74,11 +83,18 @@ impl<T> Change<T> {
 /// bounded by the write cap.
 const REMEMBERED_DELETIONS: usize = 1024;
 
+/// What is kept of an object knows which object it is.
+pub trait Held {
+    /// The object's uid.
+    fn uid(&self) -> &str;
+}
+
 #[derive(Clone, Debug)]
 struct Entry<T> {
     value: T,
-    uid: String,
     version: u64,
+    /// The last listing that held the object, or during which it was written.
+    listing: u64,
 }
 
 /// The objects of one kind.
@@ -88,8 +104,8 @@ pub struct Objects<T> {
     /// Uids of objects that are gone: for asking, and in the order in which they are forgotten.
     deleted: BTreeSet<String>,
     forgotten_next: VecDeque<String>,
-    /// Keys written since the current listing began: newer than the list, whatever it says.
-    observed: Option<BTreeSet<Key>>,
+    /// Counts listings, the one under way included.
+    listing: u64,
     listed: bool,
     /// Counts what was stored and removed.
     changes: u64,
@@ -101,14 +117,14 @@ impl<T> Default for Objects<T> {
             entries: BTreeMap::new(),
             deleted: BTreeSet::new(),
             forgotten_next: VecDeque::new(),
-            observed: None,
+            listing: 0,
             listed: false,
             changes: 0,
         }
     }
 }
 
-impl<T: Clone> Objects<T> {
+impl<T> Objects<T> {
     pub(crate) fn get(&self, key: &Key) -> Option<&T> {
         self.entries.get(key).map(|entry| &entry.value)
     }
@@ -140,6 +156,20 @@ impl<T: Clone> Objects<T> {
         self.listed = false;
     }
 
+    /// The listing under way holds the object of this key, be it in a state that is no news or cannot be read.
+    pub(crate) fn see(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.listing = self.listing;
+        }
+    }
+
+    /// A listing begins: what is written from here on is newer than the list, whatever it says.
+    pub(crate) fn begin_list(&mut self) {
+        self.listing += 1;
+    }
+}
+
+impl<T: Clone + Held> Objects<T> {
     /// True if this state is newer than what is known, so that it is worth lowering.
     pub(crate) fn is_news(&self, key: &Key, metadata: &ObjectMeta) -> bool {
         let uid = metadata.uid.as_deref().unwrap_or_default();
@@ -147,7 +177,7 @@ impl<T: Clone> Objects<T> {
             return false;
         }
         match self.entries.get(key) {
-            Some(entry) if entry.uid == uid => match version(metadata) {
+            Some(entry) if entry.value.uid() == uid => match version(metadata) {
                 0 => true,
                 newer => newer > entry.version,
             },
@@ -159,13 +189,10 @@ impl<T: Clone> Objects<T> {
 
     /// Stores a newer state. The caller has asked [`Objects::is_news`].
     pub(crate) fn apply(&mut self, key: Key, metadata: &ObjectMeta, value: T) -> Change<T> {
-        if let Some(observed) = &mut self.observed {
-            observed.insert(key.clone());
-        }
         let entry = Entry {
             value: value.clone(),
-            uid: metadata.uid.clone().unwrap_or_default(),
             version: version(metadata),
+            listing: self.listing,
         };
         self.changes += 1;
         let old = self
@@ -190,7 +217,7 @@ impl<T: Clone> Objects<T> {
             }
         }
         let entry = self.entries.get(key)?;
-        if !uid.is_empty() && entry.uid != uid {
+        if !uid.is_empty() && entry.value.uid() != uid {
             return None;
         }
         let old = self.entries.remove(key)?.value;
@@ -202,20 +229,14 @@ impl<T: Clone> Objects<T> {
         })
     }
 
-    /// A listing begins: what is written from here on is newer than the list.
-    pub(crate) fn begin_list(&mut self) {
-        self.observed = Some(BTreeSet::new());
-    }
-
     /// The listing is complete: whatever it did not hold is gone.
-    pub(crate) fn end_list(&mut self, seen: &BTreeSet<Key>) -> Vec<Change<T>> {
+    pub(crate) fn end_list(&mut self) -> Vec<Change<T>> {
         self.listed = true;
-        let observed = self.observed.take().unwrap_or_default();
         let gone: Vec<(Key, String)> = self
             .entries
             .iter()
-            .filter(|(key, _)| !seen.contains(key) && !observed.contains(key))
-            .map(|(key, entry)| (key.clone(), entry.uid.clone()))
+            .filter(|(_, entry)| entry.listing < self.listing)
+            .map(|(key, entry)| (key.clone(), entry.value.uid().to_owned()))
             .collect();
         gone.iter()
             .filter_map(|(key, uid)| self.delete(key, uid))
@@ -246,11 +267,17 @@ mod tests {
         }
     }
 
-    fn put(objects: &mut Objects<u64>, name: &str, uid: &str, version: u64) -> bool {
+    impl Held for Arc<str> {
+        fn uid(&self) -> &str {
+            self
+        }
+    }
+
+    fn put(objects: &mut Objects<Arc<str>>, name: &str, uid: &str, version: u64) -> bool {
         let meta = meta(name, uid, version);
         let news = objects.is_news(&Key::of(&meta), &meta);
         if news {
-            objects.apply(Key::of(&meta), &meta, version);
+            objects.apply(Key::of(&meta), &meta, uid.into());
         }
         news
     }
@@ -294,7 +321,8 @@ mod tests {
         put(&mut objects, "kept", "2", 2);
         objects.begin_list();
         put(&mut objects, "ours", "3", 9);
-        let gone = objects.end_list(&BTreeSet::from([Key::cluster("kept")]));
+        objects.see(&Key::cluster("kept"));
+        let gone = objects.end_list();
         assert_eq!(
             gone.iter()
                 .map(|change| &*change.key.name)

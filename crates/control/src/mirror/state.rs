@@ -165,7 +165,7 @@ impl State {
     pub(super) fn has_catalogs(&self) -> bool {
         self.pools.iter().all(|(key, pool)| {
             let reference = &pool.spec.template.spec.node_class_ref;
-            !self.manages(&reference.group, &reference.kind) || self.feeds.contains_key(&key.name)
+            !self.manages(&reference.group, &reference.kind) || self.feeds.contains_key(&*key.name)
         })
     }
 

@@ -141,7 +141,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
         let queue = queue.clone();
         ctx.mirror.subscribe::<NodeClaim>(move |change| {
             if change.new.is_some() {
-                queue.add(change.key.name.clone());
+                queue.add(change.key.name.to_string());
             }
         });
     }
@@ -162,7 +162,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
                 return;
             }
             for claim in mirror.all::<NodeClaim>() {
-                if pool_of(&claim) == Some(&change.key.name) {
+                if pool_of(&claim).is_some_and(|pool| **pool == *change.key.name) {
                     queue.add(claim.metadata.name.clone().unwrap_or_default());
                 }
             }

@@ -61,7 +61,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
         ctx.mirror.subscribe::<NodeClaim>(move |change| {
             // Neither age nor `expireAfter` of a claim ever changes.
             if change.old.is_none() {
-                queue.add(change.key.name.clone());
+                queue.add(change.key.name.to_string());
             }
         });
     }

@@ -64,7 +64,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>, outcomes: &Arc<Outcomes>) -> Vec<Task> {
         let (queue, lifecycle) = (queue.clone(), Arc::clone(&lifecycle));
         ctx.mirror
             .subscribe::<NodeClaim>(move |change| match (&change.new, &change.old) {
-                (Some(_), _) => queue.add(change.key.name.clone()),
+                (Some(_), _) => queue.add(change.key.name.to_string()),
                 (None, Some(gone)) => {
                     lifecycle
                         .answers

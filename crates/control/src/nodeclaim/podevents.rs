@@ -47,8 +47,8 @@ impl Trace {
     /// Reads what is kept of a pod.
     fn of(pod: &PodEntry) -> Self {
         Self {
-            uid: pod.uid.clone(),
-            node: pod.node.clone(),
+            uid: pod.uid().to_owned(),
+            node: pod.node().map(str::to_owned),
             terminating: pod.deleting,
             terminal: pod.terminal,
             daemon: pod.daemon,

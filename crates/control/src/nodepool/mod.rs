@@ -86,7 +86,7 @@ fn subscribe(ctx: &Arc<Ctx>, queue: &Queue<String>, outcomes: &Arc<Outcomes>) {
     let (pools, book) = (queue.clone(), Arc::clone(outcomes));
     ctx.mirror
         .subscribe::<NodePool>(move |change| match (&change.new, &change.old) {
-            (Some(_), _) => pools.add(change.key.name.clone()),
+            (Some(_), _) => pools.add(change.key.name.to_string()),
             (None, Some(gone)) => book.forget(gone.metadata.uid.as_deref().unwrap_or_default()),
             (None, None) => {}
         });

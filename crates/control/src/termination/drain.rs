@@ -108,9 +108,9 @@ impl DrainPod {
         let pod = &entry.lowered;
         Self {
             key: PodKey {
-                namespace: entry.key.namespace.clone(),
-                name: entry.key.name.clone(),
-                uid: entry.uid.clone(),
+                namespace: entry.key.namespace.to_string(),
+                name: entry.key.name.to_string(),
+                uid: entry.uid().to_owned(),
             },
             tier: Tier::of(pod.critical, entry.daemon),
             tolerates_disruption: pod.tolerates_disrupted,

@@ -16,7 +16,7 @@ pub(super) fn hindered(ctx: &Ctx, pods: &[PodKey], since: Option<Timestamp>) -> 
             .mirror
             .get::<Pod>(&Key::new(&*key.namespace, &*key.name))?;
         let budgets = ctx.mirror.budgets_in(&key.namespace);
-        let never = never(&entry.lowered, &budgets, now).filter(|_| entry.uid == key.uid)?;
+        let never = never(&entry.lowered, &budgets, now).filter(|_| entry.uid() == key.uid)?;
         Some(never.message(&entry.lowered, since))
     });
     let Some(first) = messages.next() else {

@@ -43,7 +43,7 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>, evictor: Evictor) -> Vec<Task> {
         ctx.mirror.subscribe::<Node>(move |change| {
             let leaving = |node: &Arc<Node>| node.metadata.deletion_timestamp.is_some();
             if change.new.as_ref().is_some_and(leaving) && touched(change) {
-                queue.add(change.key.name.clone());
+                queue.add(change.key.name.to_string());
             }
         });
     }
@@ -69,13 +69,13 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>, evictor: Evictor) -> Vec<Task> {
     {
         let (queue, mirror) = (queue.clone(), Arc::downgrade(&ctx.mirror));
         ctx.mirror.subscribe::<Pod>(move |change| {
-            let node = change.last().and_then(|pod| pod.node.clone());
+            let node = change.last().and_then(|pod| pod.node());
             let (Some(mirror), Some(name)) = (mirror.upgrade(), node) else {
                 return;
             };
-            let node = mirror.named::<Node>(&name);
+            let node = mirror.named::<Node>(name);
             if node.is_some_and(|node| node.metadata.deletion_timestamp.is_some()) {
-                queue.add(name);
+                queue.add(name.to_owned());
             }
         });
     }

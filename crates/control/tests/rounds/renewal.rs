@@ -173,18 +173,20 @@ impl<'w> Story<'w> {
             format!("{}-{}", ["c", "n"][self.index(2)], self.draw(NAMES)),
             format!("w-{}", self.draw(2 * NAMES)),
         );
-        let key = Key::new(["default", "other"][self.index(2)], &pod);
+        let key = Key::new(["default", "other"][self.index(2)], pod.as_str());
         match self.draw(24) {
             0..=3 => {
                 let object = self.node(&node);
                 self.mirror.apply(object);
             }
-            4 => self.mirror.delete::<Node>(&Key::cluster(&node), ""),
+            4 => self.mirror.delete::<Node>(&Key::cluster(node), ""),
             5..=7 => {
                 let object = self.claim(&claim);
                 self.mirror.apply(object);
             }
-            8 => self.mirror.delete::<NodeClaim>(&Key::cluster(&claim), ""),
+            8 => self
+                .mirror
+                .delete::<NodeClaim>(&Key::cluster(claim.as_str()), ""),
             9..=14 => {
                 let object = self.pod(&pod);
                 self.mirror.apply(object);
@@ -207,7 +209,7 @@ impl<'w> Story<'w> {
                 self.pool("a", weight).await;
             }
             _ => {
-                let key = Key::cluster(&claim);
+                let key = Key::cluster(claim.as_str());
                 if self.draw(2) == 0 {
                     self.mirror
                         .set_aside::<NodeClaim>(key, None, "what is this".into());

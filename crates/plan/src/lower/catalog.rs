@@ -97,6 +97,7 @@ impl Lowering {
             let requirement = self.requirement(Entry::from(entry))?;
             requirements.add(requirement, &self.vocabulary);
         }
+        requirements.shrink();
         Ok(requirements)
     }
 

@@ -93,6 +93,7 @@ impl Lowering {
             requirements.add(requirement, &self.vocabulary);
         }
         requirements.replace(Requirement::any_of(KeyId::HOSTNAME, [host_name]));
+        requirements.shrink();
         let taints = match speaks {
             Speaker::Node(node) => Some(&node.spec.taints),
             Speaker::Claim(claim) => claim.spec.taints.as_ref(),
@@ -180,6 +181,7 @@ impl Lowering {
                 }
             }
         }
+        requirements.shrink();
         Ok(ClaimFacts {
             name: name_of(meta).into(),
             uid: meta.uid.as_deref().unwrap_or_default().into(),

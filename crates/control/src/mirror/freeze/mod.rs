@@ -175,9 +175,9 @@ impl State {
             .iter()
             .map(|((kind, key), (pool, message))| Problem {
                 kind,
-                namespace: Some(key.namespace.as_str().into())
+                namespace: Some(key.namespace.clone())
                     .filter(|namespace: &Arc<str>| !namespace.is_empty()),
-                name: key.name.as_str().into(),
+                name: key.name.clone(),
                 pool: pool.as_deref().map(Arc::from),
                 message: message.clone(),
             })

@@ -182,7 +182,7 @@ impl<'s> Picture<'s> {
                 hidden.push(Problem {
                     kind: "Node",
                     namespace: None,
-                    name: key.name.as_str().into(),
+                    name: key.name.clone(),
                     pool: pool_label(node).map(Arc::from),
                     message: format!("its NodeClaim {claim} cannot be read"),
                 });
