@@ -447,11 +447,11 @@ fn plan_says_which_nodes_would_be_disrupted_and_which_stay() {
 #[test]
 fn a_budget_that_cannot_be_read_is_the_reason_everywhere() {
     // The cluster's schema takes it, and so did a server before it was read.
-    let budgets = "    consolidateAfter: 10s\n    budgets: [{nodes: \"5\"}, \
-                   {nodes: \"1\", schedule: \"0 0 * * tue-mon\", duration: 8h}]\n";
-    let nodes = empty_nodes().replace("    consolidateAfter: 10s\n", budgets);
+    let budgets =
+        "    budgets:\n      - {nodes: \"1\", schedule: \"0 0 * * tue-mon\", duration: 8h}\n";
+    let nodes = empty_nodes().replace("    budgets:\n", budgets);
     let folder = Folder::new("faulty", &[("nodes.yaml", &nodes)]);
-    let fault = "nodepool default is not disrupted before it is put right: spec.disruption.budgets[1]: schedule: \
+    let fault = "nodepool default is not disrupted before it is put right: spec.disruption.budgets[0]: schedule: \
                  \"tue-mon\" runs backwards: write the smaller end first";
     check(
         &folder,

@@ -110,6 +110,12 @@ impl Event {
         self
     }
 
+    /// Tells it apart from events of this reason about the same object by one more value.
+    pub fn and(mut self, value: impl Into<String>) -> Self {
+        self.same.push(value.into());
+        self
+    }
+
     /// Sets for how long the same event is not repeated.
     pub fn window(mut self, window: Duration) -> Self {
         self.window = window;

@@ -14,7 +14,7 @@ use karpenter_api::{
     objects::{Node, Pod},
 };
 use karpenter_plan::{
-    NewClaim, NodeId, PodId, PoolId, ResourceId, Snapshot,
+    NewClaim, NodeId, PodId, PoolId, Price, ResourceId, Snapshot,
     disrupt::Replacement,
     node_claim,
     schedule::{self, Plan, Report},
@@ -344,10 +344,18 @@ pub(crate) async fn create_claim(
             return false;
         }
     };
-    ctx.metrics
-        .lifecycle
-        .claim_created(reason, pool, claim.min_values_relaxed);
-    let name = created.metadata.name.clone().unwrap_or_default();
+    let name = tell_created(
+        ctx,
+        &created,
+        &Creation {
+            pool,
+            reason,
+            pods: Some(claim.pods.len()),
+            types: &type_names(snapshot, claim),
+            price: Some(claim.price),
+            min_values_relaxed: claim.min_values_relaxed,
+        },
+    );
     ctx.mirror.expect(
         &name,
         claim.pods.iter().map(|pod| {
@@ -355,22 +363,6 @@ pub(crate) async fn create_claim(
             Key::new(pod.namespace.clone(), pod.name.clone())
         }),
     );
-    let types = type_names(snapshot, claim);
-    info!(
-        node_claim = name,
-        nodepool = &**pool,
-        pods = claim.pods.len(),
-        instance_types = shown(&types),
-        "created nodeclaim"
-    );
-    ctx.decisions.tell(Decision::Created {
-        claim: name.clone(),
-        pool: pool.to_string(),
-        instance_type: types.first().cloned().unwrap_or_default(),
-        others: types.len().saturating_sub(1),
-        price: claim.price.to_string(),
-        reason: reason.to_owned(),
-    });
     let real = claim
         .pods
         .iter()
@@ -403,28 +395,59 @@ pub(crate) async fn create_replacement(
     };
     let created = effect::create(ctx, &*replacement.object).await;
     let created = created.map_err(|error| error.to_string())?;
+    let creation = Creation {
+        pool,
+        reason,
+        pods: None,
+        types: &replacement.instance_types,
+        price: replacement.cheapest.as_ref().map(|bid| bid.price),
+        min_values_relaxed: replacement.min_values_relaxed,
+    };
+    Ok(tell_created(ctx, &created, &creation))
+}
+
+/// What there is to tell about a claim that was created.
+struct Creation<'a> {
+    pool: &'a str,
+    reason: &'a str,
+    /// How many pods it is for, if that was counted.
+    pods: Option<usize>,
+    /// What it may become, cheapest first.
+    types: &'a [Arc<str>],
+    price: Option<Price>,
+    min_values_relaxed: bool,
+}
+
+/// Counts and tells that a claim was created. Its name.
+fn tell_created(ctx: &Ctx, claim: &NodeClaim, creation: &Creation<'_>) -> String {
+    let Creation {
+        pool,
+        reason,
+        pods,
+        types,
+        price,
+        min_values_relaxed,
+    } = *creation;
     ctx.metrics
         .lifecycle
-        .claim_created(reason, pool, replacement.min_values_relaxed);
-    let name = created.metadata.name.clone().unwrap_or_default();
-    let types = &replacement.instance_types;
-    let names: Vec<String> = types.iter().map(ToString::to_string).collect();
+        .claim_created(reason, pool, min_values_relaxed);
+    let name = claim.metadata.name.clone().unwrap_or_default();
     info!(
         node_claim = name,
         nodepool = pool,
-        instance_types = shown(&names),
+        pods,
+        instance_types = shown(types),
         "created nodeclaim"
     );
-    let price = replacement.cheapest.as_ref().map(|bid| bid.price);
     ctx.decisions.tell(Decision::Created {
         claim: name.clone(),
         pool: pool.to_owned(),
-        instance_type: names.first().cloned().unwrap_or_default(),
-        others: names.len().saturating_sub(1),
+        instance_type: types.first().map_or(String::new(), ToString::to_string),
+        others: types.len().saturating_sub(1),
         price: price.map_or(String::new(), |price| price.to_string()),
         reason: reason.to_owned(),
     });
-    Ok(name)
+    name
 }
 
 /// Asks the pool again right before a claim is created: it may be gone, or its limit used up by what
@@ -539,7 +562,7 @@ fn place(ctx: &Ctx, snapshot: &Snapshot, pod: PodId, target: &Arc<str>) {
     }
 }
 
-fn reference(snapshot: &Snapshot, pod: PodId) -> ObjectReference {
+pub(crate) fn reference(snapshot: &Snapshot, pod: PodId) -> ObjectReference {
     let pod = &snapshot.pods[pod];
     ObjectReference {
         api_version: Some("v1".to_owned()),
@@ -621,23 +644,23 @@ fn no_types(ctx: &Ctx, pool: &str, by_min_values: bool) {
     ctx.events.publish(event.window(NO_TYPES_WINDOW));
 }
 
-fn type_names(snapshot: &Snapshot, claim: &NewClaim) -> Vec<String> {
+fn type_names(snapshot: &Snapshot, claim: &NewClaim) -> Vec<Arc<str>> {
     let Ok(catalog) = &snapshot.catalogs[claim.pool] else {
         return Vec::new();
     };
     claim
         .instance_types
         .iter()
-        .map(|id| catalog.types[*id].name.to_string())
+        .map(|id| catalog.types[*id].name.clone())
         .collect()
 }
 
 /// The first five, and how many more.
-fn shown(names: &[String]) -> String {
+pub(crate) fn shown(names: &[Arc<str>]) -> String {
     let first = names
         .iter()
         .take(5)
-        .map(String::as_str)
+        .map(|name| &**name)
         .collect::<Vec<_>>()
         .join(", ");
     match names.len().saturating_sub(5) {

@@ -57,14 +57,9 @@ pub(crate) struct Runs {
 impl Runs {
     /// No run yet. `started` is when, so that two processes do not number alike.
     pub(crate) fn new(controller: &'static str, started: jiff::Timestamp) -> Self {
-        let salt = controller
-            .bytes()
-            .fold(started.as_microsecond().unsigned_abs(), |salt, byte| {
-                mixed(salt ^ u64::from(byte))
-            });
         Self {
             controller,
-            salt,
+            salt: salt(controller, started),
             count: 0,
         }
     }
@@ -111,6 +106,17 @@ fn kind(controller: &str) -> Option<&'static str> {
         "eviction-queue" => Some("pod"),
         _ => None,
     }
+}
+
+/// An id for something that began then: others of its name, and what began at other times, have others.
+pub(crate) fn identifier_of(name: &str, began: jiff::Timestamp) -> String {
+    identifier(salt(name, began), 0)
+}
+
+fn salt(name: &str, instant: jiff::Timestamp) -> u64 {
+    let seed = instant.as_microsecond().unsigned_abs();
+    name.bytes()
+        .fold(seed, |salt, byte| mixed(salt ^ u64::from(byte)))
 }
 
 /// A number in the form of a random UUID.

@@ -58,10 +58,12 @@ pub enum Owner {
 }
 
 /// How long the owner of a pod forbids its disruption.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DoNotDisrupt {
     /// Not at all.
     No,
+    /// Not at all, since what is written cannot be heeded; this is wrong with it.
+    Invalid(Box<str>),
     /// For good.
     Always,
     /// For so long after the pod was started.
@@ -254,11 +256,19 @@ impl Pod {
     /// Its owner forbids disruption at this time, whatever its phase.
     pub fn is_protected(&self, now: Timestamp) -> bool {
         match self.do_not_disrupt {
-            DoNotDisrupt::No => false,
+            DoNotDisrupt::No | DoNotDisrupt::Invalid(_) => false,
             DoNotDisrupt::Always => true,
             DoNotDisrupt::For(span) => self
                 .started
                 .is_none_or(|started| now.duration_since(started) < span),
+        }
+    }
+
+    /// When its owner's protection ends or has ended; nothing when it has no end or never was.
+    pub fn protection_end(&self) -> Option<Timestamp> {
+        match self.do_not_disrupt {
+            DoNotDisrupt::For(span) => self.started?.checked_add(span).ok(),
+            DoNotDisrupt::No | DoNotDisrupt::Invalid(_) | DoNotDisrupt::Always => None,
         }
     }
 

@@ -1,18 +1,19 @@
 //! A command on its way: one step after the other, as far as it goes without waiting.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use karpenter_plan::{
     Snapshot,
-    disrupt::{Command, Failure, Method, Step, still_valid},
+    disrupt::{Command, Failure, Step, still_valid},
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::{
     effects::{self, Trace},
+    start::begin,
     tell,
 };
-use crate::{ctx::Ctx, decision::Decision, metrics::lower, provision};
+use crate::{ctx::Ctx, metrics::lower, provision};
 
 /// Steps of one command in a row; a command that is not through by then waits for its next look.
 const STEPS_AT_ONCE: usize = 8;
@@ -26,7 +27,7 @@ pub(super) enum Advance {
 }
 
 /// Performs steps until one has to wait.
-pub(super) async fn advance(ctx: &Arc<Ctx>, commands: &mut [Command], index: usize) -> Advance {
+pub(super) async fn advance(ctx: &Arc<Ctx>, commands: &mut Vec<Command>, index: usize) -> Advance {
     for _ in 0..STEPS_AT_ONCE {
         let snapshot = ctx.mirror.snapshot(ctx.clock.now());
         let queued = commands
@@ -87,16 +88,21 @@ pub(super) async fn advance(ctx: &Arc<Ctx>, commands: &mut [Command], index: usi
 async fn confirm(
     ctx: &Arc<Ctx>,
     snapshot: &Arc<Snapshot>,
-    commands: &mut [Command],
+    commands: &mut Vec<Command>,
     index: usize,
 ) -> bool {
-    let (world, all) = (Arc::clone(snapshot), commands.to_vec());
+    // Whoever computes has them meanwhile, and gives them back.
+    let (world, all) = (Arc::clone(snapshot), mem::take(commands));
     let (options, seed) = (ctx.options.clone(), ctx.status.rounds());
-    let validity = ctx
+    let (validity, all) = ctx
         .options
         .computing
-        .run(move || still_valid(&all[index], &world, &options.disruption(&all, seed)))
+        .run(move || {
+            let validity = still_valid(&all[index], &world, &options.disruption(&all, seed));
+            (validity, all)
+        })
         .await;
+    *commands = all;
     let command = &mut commands[index];
     ctx.metrics
         .disruption
@@ -140,33 +146,5 @@ fn nominate(ctx: &Ctx, snapshot: &Snapshot, command: &Command) {
         if let Some(provider_id) = node.and_then(|node| node.provider_id.as_deref()) {
             ctx.mirror.nominate(provider_id, until);
         }
-    }
-}
-
-/// A command goes in flight.
-fn begin(ctx: &Ctx, snapshot: &Snapshot, command: &Command) {
-    let names: Vec<&str> = command.nodes.iter().map(|target| &*target.node).collect();
-    info!(
-        reason = %command.method.reason(),
-        decision = command.decision.as_str(),
-        disrupted_nodes = names.join(", "),
-        pod_count = command.pods,
-        "disrupting node(s)"
-    );
-    ctx.metrics.disruption.begun(command);
-    for target in &command.nodes {
-        let quiet = target
-            .id(snapshot)
-            .and_then(|id| snapshot.nodes[id].claim.as_ref()?.consolidatable.clone());
-        let reason = match quiet {
-            Some(quiet) if command.method == Method::Emptiness => {
-                format!("{}, quiet since {}", command.method.reason(), quiet.since)
-            }
-            _ => command.method.reason().to_string(),
-        };
-        ctx.decisions.tell(Decision::Disrupted {
-            node: target.node.to_string(),
-            reason,
-        });
     }
 }

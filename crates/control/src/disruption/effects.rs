@@ -11,7 +11,8 @@ use kube::{Api, api::ListParams};
 use serde_json::json;
 use tracing::{debug, warn};
 
-use crate::{ctx::Ctx, effect, events::Event, metrics::lower};
+use super::{pair::Pair, tell};
+use crate::{ctx::Ctx, effect, metrics::lower};
 
 /// Taints the nodes and says why on their claims. A pure deletion goes on without the nodes that
 /// could not be tainted; with replacements it is all or nothing. False if somebody else wrote first.
@@ -147,29 +148,13 @@ pub(super) async fn delete(ctx: &Arc<Ctx>, command: &mut Command, targets: &[Tar
             }
         }
         let reason = command.method.reason();
+        // Once it is deleted, the mirror may know it no longer.
+        let pair = Pair::of_target(ctx, target);
         match effect::delete(ctx, &*claim).await {
             Ok(()) => {
                 let label = lower(reason);
                 ctx.metrics.claim_disrupted(&claim, &label);
-                let node = ctx.mirror.named::<Node>(&target.node);
-                let texts = [
-                    node.map(|node| {
-                        Event::normal(
-                            &*node,
-                            "DisruptionTerminating",
-                            format!("Disrupting Node: {reason}"),
-                        )
-                    }),
-                    Some(Event::normal(
-                        &*claim,
-                        "DisruptionTerminating",
-                        format!("Disrupting NodeClaim: {reason}"),
-                    )),
-                ];
-                for event in texts.into_iter().flatten() {
-                    let uid = event.about.uid.clone().unwrap_or_default();
-                    ctx.events.publish(event.same([uid, reason.to_string()]));
-                }
+                tell::terminating(ctx, &pair, reason);
             }
             Err(error) if error.is_not_found() => {}
             Err(error) => {

@@ -5,7 +5,12 @@
 //! the instant at which time alone could change the answer, so a settled cluster costs nothing. A
 //! restart loses the list; the taints it left are found and taken back.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use karpenter_plan::{
@@ -18,13 +23,20 @@ use tracing::{Instrument, debug, info, info_span};
 use self::{
     carry::{Advance, advance},
     effects::Trace,
+    gaps::Runs,
 };
 use crate::{Task, ctx::Ctx, metrics::Ending};
 
 mod carry;
 mod effects;
+mod gaps;
+mod pair;
+mod start;
 mod tell;
+mod weighing;
 
+/// The name of this controller in logs and metrics.
+const CONTROLLER: &str = "disruption";
 /// How often nodes are looked at.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// How soon a command that waits for something is looked at again.
@@ -35,7 +47,7 @@ const READINESS: Duration = Duration::from_millis(10);
 pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
     let rounds = rounds(Arc::clone(ctx));
     vec![Box::pin(
-        rounds.instrument(info_span!("round", controller = "disruption")),
+        rounds.instrument(info_span!("round", controller = CONTROLLER)),
     )]
 }
 
@@ -48,10 +60,14 @@ struct Memory {
     budget_faults: BTreeMap<String, String>,
     /// The picture last looked at in full, and until when its answer holds.
     answered: Option<(u64, Option<Timestamp>)>,
+    /// Pods whose protection is over, as they were told; by uid.
+    elapsed: BTreeSet<Arc<str>>,
+    /// When the loop and each method ran last.
+    runs: Runs,
 }
 
 async fn rounds(ctx: Arc<Ctx>) {
-    let controller = ctx.metrics.single("disruption");
+    let controller = ctx.metrics.single(CONTROLLER);
     let mut memory = Memory::default();
     // The first look comes at once: it takes back what a process before this one has left.
     let mut next_round = Instant::now();
@@ -91,25 +107,42 @@ fn next_look(ctx: &Ctx, commands: &[Command]) -> Option<Instant> {
 /// Looks at every node. True if a command was proposed.
 async fn round(ctx: &Arc<Ctx>, memory: &mut Memory) -> bool {
     let now = ctx.clock.now();
+    memory.runs.tell(now);
+    memory.runs.ran(CONTROLLER, now);
     let generation = ctx.mirror.generation();
     if memory
         .answered
         .is_some_and(|(known, until)| known == generation && until.is_none_or(|until| now < until))
     {
+        // What they would say is known.
+        for method in Method::ORDER {
+            memory.runs.ran(method.as_str(), now);
+        }
         return false;
     }
     let snapshot = ctx.mirror.snapshot(now);
     undo_leftovers(ctx, &snapshot, &memory.commands).await;
-    let (world, commands) = (Arc::clone(&snapshot), memory.commands.clone());
+    // Whoever computes has the commands meanwhile, and gives them back.
+    let (world, known) = (Arc::clone(&snapshot), mem::take(&mut memory.commands));
     let (options, seed) = (ctx.options.clone(), ctx.status.rounds());
-    let (commands, report, times) = ctx
+    let ((commands, report, times), known) = ctx
         .options
         .computing
-        .run(move || ask(&world, options.disruption(&commands, seed)))
+        .run(move || {
+            let answer = ask(&world, options.disruption(&known, seed));
+            (answer, known)
+        })
         .await;
+    memory.commands = known;
+    for (method, _) in &times {
+        memory.runs.ran(method.as_str(), now);
+    }
     ctx.metrics.disruption.looked(&snapshot, &report, &times);
     tell::budgets(&snapshot, memory);
     tell::report(ctx, &snapshot, &report);
+    tell::pods(ctx, &snapshot, &report, &mut memory.elapsed);
+    weighing::tell(ctx, &report, &commands);
+    memory.runs.tell(now);
     if commands.is_empty() {
         memory.answered = Some((generation, report.valid_until));
         return false;

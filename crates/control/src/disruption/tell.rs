@@ -1,22 +1,29 @@
 //! Tells users what was found, proposed and given up (section 16 of disruption.md).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use karpenter_api::{NodeClaim, NodePool, objects::Node};
+use karpenter_api::{NodeClaim, NodePool, labels::annotations::DO_NOT_DISRUPT};
 use karpenter_plan::{
     NodeId, Snapshot,
-    budget::Budgets,
+    budget::{Budgets, DisruptionReason},
     disrupt::{
-        Command, Decision, DisruptReport, Invalid, Method, Verdict, candidate::Audience,
+        Command, Decision, DisruptReport, Invalid, Method, Verdict,
+        candidate::Audience,
+        protection::{Protection, protections},
         verdict::capitalized,
     },
 };
 use tracing::warn;
 
-use super::Memory;
+use super::{Memory, pair::Pair};
 use crate::{
     ctx::Ctx,
-    events::{Event, Severity},
+    events::{Event, Severity, WINDOW},
+    provision::reference,
 };
 
 const POOL_WINDOW: Duration = Duration::from_mins(1);
@@ -47,100 +54,98 @@ pub(super) fn budgets(snapshot: &Snapshot, memory: &mut Memory) {
 pub(super) fn report(ctx: &Ctx, snapshot: &Snapshot, report: &DisruptReport) {
     for (id, reason) in &report.blocked {
         let message = capitalized(&reason.message(snapshot));
-        let (to_node, to_claim) = match reason.audience() {
-            Audience::Nobody => continue,
-            Audience::NodeClaim => (false, true),
-            Audience::Both => (true, true),
-        };
-        publish(
-            ctx,
-            snapshot,
-            *id,
-            to_node,
-            to_claim,
-            |event| event,
-            BLOCKED,
-            &message,
-        );
+        Pair::of_node(ctx, snapshot, *id, reason.audience()).tell(ctx, |about| {
+            Event::about(about, Severity::Normal, BLOCKED, message.clone())
+        });
     }
     for method in &report.methods {
+        let (word, window) = if method.method.is_consolidation() {
+            ("Unconsolidatable", UNCONSOLIDATABLE_WINDOW)
+        } else {
+            (BLOCKED, WINDOW)
+        };
         for (id, verdict) in &method.verdicts {
             let Some(message) = event_text(method.method, verdict, snapshot, *id) else {
                 continue;
             };
-            if method.method.is_consolidation() {
-                let window = |event: Event| event.window(UNCONSOLIDATABLE_WINDOW);
-                publish(
-                    ctx,
-                    snapshot,
-                    *id,
-                    true,
-                    true,
-                    window,
-                    "Unconsolidatable",
-                    &message,
-                );
-            } else {
-                let all = |event| event;
-                publish(ctx, snapshot, *id, true, true, all, BLOCKED, &message);
-            }
+            Pair::of_node(ctx, snapshot, *id, Audience::Both).tell(ctx, |about| {
+                Event::about(about, Severity::Normal, word, message.clone()).window(window)
+            });
         }
-        if method.eligible == 0 {
-            continue;
-        }
-        let reason = method.method.reason();
-        for (id, allowance) in report.allowances.iter() {
-            if !allowance.is_blocked(reason) {
-                continue;
-            }
-            let Some(pool) = ctx.mirror.named::<NodePool>(&snapshot.pools[id].name) else {
-                continue;
-            };
-            let message = format!(
-                "No allowed disruptions for disruption reason {reason} due to blocking budget"
-            );
-            let uid = pool.metadata.uid.clone().unwrap_or_default();
-            let event = Event::normal(&*pool, BLOCKED, message);
-            ctx.events
-                .publish(event.same([uid, reason.to_string()]).window(POOL_WINDOW));
+        if method.eligible > 0 {
+            closed_budgets(ctx, snapshot, report, method.method.reason());
         }
     }
 }
 
-/// Tells the same about a node and its claim.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one event twice, with its particulars"
-)]
-fn publish(
+/// Tells pools whose budgets let no node go for this reason.
+fn closed_budgets(
     ctx: &Ctx,
     snapshot: &Snapshot,
-    id: NodeId,
-    to_node: bool,
-    to_claim: bool,
-    particulars: impl Fn(Event) -> Event,
-    reason: &str,
-    message: &str,
+    report: &DisruptReport,
+    reason: DisruptionReason,
 ) {
-    let node = &snapshot.nodes[id];
-    let object = node.node.as_ref().filter(|_| to_node);
-    if let Some(node) = object.and_then(|facts| ctx.mirror.named::<Node>(&facts.name)) {
-        ctx.events.publish(particulars(Event::new(
-            Severity::Normal,
-            &*node,
-            reason,
-            message,
-        )));
+    for (id, allowance) in report.allowances.iter() {
+        if !allowance.is_blocked(reason) {
+            continue;
+        }
+        let Some(pool) = ctx.mirror.named::<NodePool>(&snapshot.pools[id].name) else {
+            continue;
+        };
+        let message =
+            format!("No allowed disruptions for disruption reason {reason} due to blocking budget");
+        let event = Event::normal(&*pool, BLOCKED, message);
+        ctx.events
+            .publish(event.and(reason.as_str()).window(POOL_WINDOW));
     }
-    let claim = node.claim.as_ref().filter(|_| to_claim);
-    if let Some(claim) = claim.and_then(|facts| ctx.mirror.named::<NodeClaim>(&facts.name)) {
-        ctx.events.publish(particulars(Event::new(
-            Severity::Normal,
-            &*claim,
-            reason,
-            message,
-        )));
+}
+
+/// Tells pods what their annotations come to. That one holds no longer is told once: `elapsed` are those who
+/// know.
+pub(super) fn pods(
+    ctx: &Ctx,
+    snapshot: &Snapshot,
+    report: &DisruptReport,
+    elapsed: &mut BTreeSet<Arc<str>>,
+) {
+    let mut over = BTreeSet::new();
+    for (id, protection) in protections(snapshot, report) {
+        let event = |severity, word, message: String| {
+            Event::about(reference(snapshot, id), severity, word, message)
+        };
+        let event = match protection {
+            Protection::Invalid(fault) => {
+                let message =
+                    format!("Invalid {DO_NOT_DISRUPT} annotation: {fault}, ignoring annotation");
+                let word = "InvalidDoNotDisruptAnnotation";
+                event(Severity::Warning, word, message.clone()).and(message)
+            }
+            Protection::Until(end) => {
+                // It was prolonged, perhaps after it had ended once.
+                elapsed.remove(&snapshot.pods[id].uid);
+                let end = end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+                let message = format!("The {DO_NOT_DISRUPT} grace period will elapse at {end}");
+                event(Severity::Normal, "DoNotDisruptUntil", message).and(end)
+            }
+            Protection::Elapsed => {
+                let uid = &snapshot.pods[id].uid;
+                over.insert(Arc::clone(uid));
+                if elapsed.contains(uid) {
+                    continue;
+                }
+                let message = format!(
+                    "The {DO_NOT_DISRUPT} grace period has elapsed, pod is now disruptable"
+                );
+                event(Severity::Normal, "DoNotDisruptGracePeriodElapsed", message)
+            }
+        };
+        ctx.events.publish(event);
     }
+    // Pods of nodes that are not looked at for a while still know.
+    let here = snapshot.pods.values().map(|pod| &pod.uid);
+    let known: BTreeSet<Arc<str>> = here.filter(|uid| elapsed.contains(*uid)).cloned().collect();
+    over.extend(known);
+    *elapsed = over;
 }
 
 /// What a method's verdict on a node is worth telling. Multi-node consolidation speaks of several nodes at
@@ -191,17 +196,19 @@ fn each(
 ) {
     for target in &command.nodes {
         let (message, same) = text(command.text_for(target), command.savings.dollars());
-        let node = ctx.mirror.named::<Node>(&target.node);
-        let claim = ctx.mirror.named::<NodeClaim>(&target.claim);
-        let events = [
-            node.map(|node| Event::normal(&*node, reason, message.clone())),
-            claim.map(|claim| Event::normal(&*claim, reason, message.clone())),
-        ];
-        for event in events.into_iter().flatten() {
-            let uid = event.about.uid.clone().unwrap_or_default();
-            ctx.events.publish(event.same([uid, same.clone()]));
-        }
+        Pair::of_target(ctx, target).tell(ctx, |about| {
+            Event::about(about, Severity::Normal, reason, message.clone()).and(same.clone())
+        });
     }
+}
+
+/// A node goes, and its claim with it.
+pub(super) fn terminating(ctx: &Ctx, pair: &Pair, reason: DisruptionReason) {
+    pair.tell(ctx, |about| {
+        let kind = about.kind.clone().unwrap_or_default();
+        let message = format!("Disrupting {kind}: {reason}");
+        Event::about(about, Severity::Normal, "DisruptionTerminating", message).and(reason.as_str())
+    });
 }
 
 /// These replacements are not ready yet.
@@ -212,13 +219,14 @@ pub(super) fn waiting(ctx: &Ctx, command: &Command, replacements: &[usize]) {
         let Some(claim) = name.and_then(|name| ctx.mirror.named::<NodeClaim>(name)) else {
             continue;
         };
-        let uid = claim.metadata.uid.clone().unwrap_or_default();
         let launching = format!("Launching NodeClaim: {reason}");
         let launching = Event::normal(&*claim, "DisruptionLaunching", launching);
-        ctx.events
-            .publish(launching.same([uid.clone(), reason.to_string()]));
+        ctx.events.publish(launching.and(reason.as_str()));
         let waiting = "Waiting on readiness to continue disruption".to_owned();
-        let waiting = Event::normal(&*claim, "DisruptionWaitingReadiness", waiting);
-        ctx.events.publish(waiting.same([uid]));
+        ctx.events.publish(Event::normal(
+            &*claim,
+            "DisruptionWaitingReadiness",
+            waiting,
+        ));
     }
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use karpenter_plan::{
     Snapshot,
     budget::DisruptionReason,
-    disrupt::{Command, DisruptReport, Method},
+    disrupt::{
+        Command, DisruptReport, Method,
+        balanced::{Weighing, decision},
+    },
 };
 use prometheus::{CounterVec, GaugeVec, HistogramVec, Registry};
 
@@ -23,7 +26,12 @@ pub(crate) struct Disruption {
     failures: CounterVec,
     allowed: GaugeVec,
     consuming: GaugeVec,
+    scores: HistogramVec,
+    moves: CounterVec,
 }
+
+/// Around one half, which is what a score must reach.
+const SCORES: [f64; 8] = [0.1, 0.25, 0.33, 0.5, 1.0, 2.0, 5.0, 10.0];
 
 impl Disruption {
     pub(super) fn new(registry: &Registry) -> Self {
@@ -85,6 +93,18 @@ impl Disruption {
                 "Nodes that count against the budgets of a NodePool.",
                 &["nodepool", "reason"],
             ),
+            scores: histogram(
+                registry,
+                "karpenter_consolidation_score",
+                "How much a consolidation saves for what it disturbs, where the NodePool's policy asks.",
+                &["decision", "nodepool", "policy"],
+                &SCORES,
+            ),
+            moves: count(
+                "karpenter_consolidation_moves_total",
+                "Consolidations that were found to pay, by whether the NodePools' policies let them pass.",
+                &["decision", "nodepool", "policy"],
+            ),
         }
     }
 
@@ -123,6 +143,19 @@ impl Disruption {
         }
     }
 
+    /// A pool has weighed a move, which is made or not.
+    pub(crate) fn weighed(&self, is_made: bool, weighing: &Weighing) {
+        let (pool, policy) = (&*weighing.pool, weighing.policy.as_str());
+        self.moves
+            .with_label_values(&[decision(is_made), pool, policy])
+            .inc();
+        if let Some(score) = weighing.score {
+            self.scores
+                .with_label_values(&[weighing.decision(), pool, policy])
+                .observe(score.value);
+        }
+    }
+
     /// A held command was looked at again, and so many of its nodes may no longer go.
     pub(crate) fn validated(&self, method: Method, failed: usize) {
         if failed > 0 {
@@ -138,10 +171,7 @@ impl Disruption {
         self.decisions
             .with_label_values(&[&decision, &reason, &kind])
             .inc();
-        let mut pools: Vec<&str> = command.nodes.iter().map(|target| &*target.pool).collect();
-        pools.sort_unstable();
-        pools.dedup();
-        for pool in pools {
+        for pool in command.pools() {
             self.decisions_by_pool
                 .with_label_values(&[pool, &decision, &reason, &kind])
                 .inc();

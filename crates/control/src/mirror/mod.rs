@@ -477,7 +477,9 @@ impl Mirror {
         let State {
             budgets, lowering, ..
         } = &mut *state;
-        let own = budgets.iter().filter(|(key, _)| *key.namespace == *namespace);
+        let own = budgets
+            .iter()
+            .filter(|(key, _)| *key.namespace == *namespace);
         own.filter_map(|(_, budget)| lowering.budget(budget).ok())
             .collect()
     }

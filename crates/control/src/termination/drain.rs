@@ -117,12 +117,11 @@ impl DrainPod {
             mirror: pod.owner == Owner::Node,
             terminal: entry.terminal,
             deletion: pod.deletion,
-            protection: match (pod.do_not_disrupt, pod.started) {
-                (DoNotDisrupt::No, _) => Protection::None,
-                (DoNotDisrupt::For(span), Some(start)) => start
-                    .checked_add(span)
+            protection: match pod.do_not_disrupt {
+                DoNotDisrupt::No | DoNotDisrupt::Invalid(_) => Protection::None,
+                DoNotDisrupt::Always | DoNotDisrupt::For(_) => pod
+                    .protection_end()
                     .map_or(Protection::Lasting, Protection::Until),
-                (DoNotDisrupt::Always | DoNotDisrupt::For(_), _) => Protection::Lasting,
             },
         }
     }

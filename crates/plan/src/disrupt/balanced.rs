@@ -1,11 +1,15 @@
 //! The policy Balanced: a move must save its share of the pool's cost for the share of the pool that it
 //! disturbs (section 9 of disruption.md).
 
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 
 use super::{
     candidate::{Candidate, price},
+    command::Command,
     cost::DisruptionCost,
+    method::Method,
+    report::MethodReport,
+    verdict::Verdict,
 };
 use crate::{
     pool::ConsolidationPolicy,
@@ -71,6 +75,42 @@ impl Score {
     }
 }
 
+/// A move as one of the pools sees it that it takes nodes of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weighing {
+    /// The pool.
+    pub pool: Arc<str>,
+    /// Its policy.
+    pub policy: ConsolidationPolicy,
+    /// How many of its nodes would go.
+    pub nodes: usize,
+    /// Its part of the savings, in dollars an hour.
+    pub savings: f64,
+    /// What disturbing those nodes costs.
+    pub disruption: f64,
+    /// What all of it costs.
+    pub totals: Totals,
+    /// How good the move is, if the policy asks.
+    pub score: Option<Score>,
+}
+
+impl Weighing {
+    /// The pool has nothing against the move.
+    pub fn is_approved(&self) -> bool {
+        self.score.is_none_or(Score::is_approved)
+    }
+
+    /// The pool's word in metrics and logs.
+    pub fn decision(&self) -> &'static str {
+        decision(self.is_approved())
+    }
+}
+
+/// What became of a move, in metrics and logs.
+pub fn decision(is_approved: bool) -> &'static str {
+    if is_approved { "approved" } else { "rejected" }
+}
+
 /// Adds up every pool that has a candidate.
 pub fn totals(snapshot: &Snapshot, candidates: &[Candidate]) -> AllTotals {
     let mut costs: IdVec<NodeId, Option<DisruptionCost>> =
@@ -108,14 +148,14 @@ pub fn may_pay(snapshot: &Snapshot, totals: &AllTotals, candidate: &Candidate) -
     !is_balanced(snapshot, candidate.pool) || best.is_approved()
 }
 
-/// How good a move is for each pool with this policy that it touches, in name order. The savings are
-/// shared out by what the candidates of each pool cost.
-pub fn scores(
+/// What each pool that a move touches makes of it, in name order. The savings are shared out by what the
+/// candidates of each pool cost.
+pub fn weigh(
     snapshot: &Snapshot,
     totals: &AllTotals,
     candidates: &[&Candidate],
     savings: Cost,
-) -> Vec<(PoolId, Score)> {
+) -> Vec<Weighing> {
     let prices = |pool: Option<PoolId>| -> f64 {
         let own = candidates
             .iter()
@@ -129,28 +169,59 @@ pub fn scores(
     pools.sort_unstable();
     pools.dedup();
     let is_mixed = pools.len() > 1;
-    pools.retain(|pool| is_balanced(snapshot, *pool));
-    let score = |pool: PoolId| {
+    let weighing = |pool: PoolId| {
         let share = if is_mixed && all > 0.0 {
             prices(Some(pool)) / all
         } else {
             1.0
         };
-        let disruption: DisruptionCost = candidates
-            .iter()
-            .filter(|candidate| candidate.pool == pool)
-            .map(|candidate| candidate.cost)
-            .sum();
+        let own = || candidates.iter().filter(|own| own.pool == pool);
+        let disruption: DisruptionCost = own().map(|candidate| candidate.cost).sum();
+        let (savings, disruption) = (savings.dollars() * share, disruption.as_f64());
         let totals = totals[pool].unwrap_or_default();
-        Score::of(savings.dollars() * share, disruption.as_f64(), totals)
+        Weighing {
+            pool: snapshot.pools[pool].name.clone(),
+            policy: snapshot.pools[pool].policy,
+            nodes: own().count(),
+            savings,
+            disruption,
+            totals,
+            score: is_balanced(snapshot, pool).then(|| Score::of(savings, disruption, totals)),
+        }
     };
-    pools.into_iter().map(|pool| (pool, score(pool))).collect()
+    pools.into_iter().map(weighing).collect()
 }
 
-/// The first pool that a move is not worth it for.
-pub fn objection(scores: &[(PoolId, Score)]) -> Option<Score> {
-    let scores = scores.iter().map(|(_, score)| *score);
-    scores.into_iter().find(|score| !score.is_approved())
+/// The score of the first pool that a move is not worth it for.
+pub fn objection(weighings: &[Weighing]) -> Option<Score> {
+    let mut scores = weighings.iter().filter_map(|weighing| weighing.score);
+    scores.find(|score| !score.is_approved())
+}
+
+/// The moves that a method of consolidation has decided about, with what became of each: all that were
+/// weighed for a single node; of those for several nodes the one that was found or, if no group was worth
+/// it, the smallest that was refused, which is the last one that was tried.
+pub fn weighed<'a>(
+    report: &'a MethodReport,
+    found: Option<&'a Command>,
+) -> Vec<(bool, &'a [Weighing])> {
+    let found = found.map(|command| (true, &*command.weighings));
+    let verdicts = report.verdicts.iter().map(|(_, verdict)| verdict);
+    match report.method {
+        Method::SingleNode => {
+            let refused = verdicts.filter_map(Verdict::refused_by);
+            refused.map(|own| (false, own)).chain(found).collect()
+        }
+        Method::MultiNode => {
+            let size = |weighings: &&[Weighing]| -> usize {
+                weighings.iter().map(|weighing| weighing.nodes).sum()
+            };
+            let refused = verdicts.filter_map(Verdict::refused_by);
+            let last = || refused.min_by_key(size).map(|own| (false, own));
+            found.or_else(last).into_iter().collect()
+        }
+        Method::Emptiness | Method::StaticDrift | Method::Drift => Vec::new(),
+    }
 }
 
 fn is_balanced(snapshot: &Snapshot, pool: PoolId) -> bool {

@@ -23,6 +23,7 @@ use crate::snapshot::Snapshot;
 use crate::static_pool::static_claim;
 use crate::vocabulary::{NodeId, PoolId};
 
+use super::balanced::Weighing;
 use super::method::{Decision, Method};
 
 /// How long a consolidation is held before it is carried out, so that a pod that is about to need
@@ -87,6 +88,8 @@ pub struct Command {
     pub replacements: Vec<Replacement>,
     /// Names of nodes that stay and that pods would move to, in order.
     pub destinations: Vec<Arc<str>>,
+    /// What pools made of it, for consolidations.
+    pub weighings: Vec<Weighing>,
     /// How many pods have to move.
     pub pods: usize,
     /// What an hour costs less afterwards.
@@ -185,15 +188,37 @@ impl Command {
         format!("{own} (part of {count}-node consolidation)")
     }
 
+    /// The command as the log prints it, under a name of its own.
+    pub fn text_named(&self, id: &str) -> String {
+        let names: Vec<&str> = self.nodes.iter().map(|target| &*target.node).collect();
+        format!(
+            "{}/{id}: {}: nodepools=[{}]: {} (savings: ${:.2})",
+            self.method.reason(),
+            self.decision.as_str(),
+            self.pools().join(","),
+            self.change_of(&names),
+            self.savings.dollars()
+        )
+    }
+
+    /// The pools that it takes nodes of, in name order.
+    pub fn pools(&self) -> Vec<&str> {
+        let mut pools: Vec<&str> = self.nodes.iter().map(|target| &*target.pool).collect();
+        pools.sort_unstable();
+        pools.dedup();
+        pools
+    }
+
     fn text_of(&self, names: &[&str]) -> String {
-        let decision = self.decision.as_str();
+        format!("{}: {}", self.decision.as_str(), self.change_of(names))
+    }
+
+    fn change_of(&self, names: &[&str]) -> String {
         let names = names.join(", ");
         match (self.decision, self.replacements.len()) {
-            (Decision::Delete, _) => format!("{decision}: [{names}]"),
-            (Decision::Replace, 1) => format!("{decision}: [{names}] -> [1 replacement]"),
-            (Decision::Replace, count) => {
-                format!("{decision}: [{names}] -> [{count} replacements]")
-            }
+            (Decision::Delete, _) => format!("[{names}]"),
+            (Decision::Replace, 1) => format!("[{names}] -> [1 replacement]"),
+            (Decision::Replace, count) => format!("[{names}] -> [{count} replacements]"),
         }
     }
 

@@ -10,6 +10,7 @@ use fixedbitset::FixedBitSet;
 use karpenter_api::labels::ZONE;
 
 use super::{
+    balanced::Weighing,
     candidate::Candidate,
     lasting::{is_worth_it, never_back, settles},
     verdict::Verdict,
@@ -41,6 +42,8 @@ pub struct Gain {
     pub bindings: Vec<(PodId, NodeId)>,
     /// What an hour costs less afterwards.
     pub savings: Cost,
+    /// What the pools make of it, once they were asked.
+    pub weighings: Vec<Weighing>,
 }
 
 /// Why neither method for nodes with pods looks at a candidate, beside what all of consolidation asks for.
@@ -85,6 +88,7 @@ pub fn decide(
             replacements: Vec::new(),
             bindings,
             savings: current,
+            weighings: Vec::new(),
         });
     };
     if !claims.is_empty() {
@@ -101,6 +105,7 @@ pub fn decide(
         replacements: [claim].into(),
         bindings,
         savings,
+        weighings: Vec::new(),
     })
 }
 

@@ -69,6 +69,7 @@ pub(super) fn look(
         replacements: outcome.claims,
         bindings: outcome.bindings,
         savings: Cost::from(candidate.price) - after,
+        weighings: Vec::new(),
     })
 }
 

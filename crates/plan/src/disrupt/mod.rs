@@ -4,10 +4,10 @@
 //! with a cost and reasons against the rest, then the methods are asked in upstream's order and the
 //! first that has a command ends the round: [`empty`], `drift`, `multi` and `single`.
 //! [`whatif`] asks what became of the pods, [`consolidate`] whether that pays, [`lasting`] whether it does
-//! for long, [`balanced`] whether it is worth the trouble; [`cost`] is the arithmetic of trouble.
-//! [`command`] follows a command through its life and [`validity`] asks whether a held one may go on; [`report`] and [`verdict`] say why everything
-//! else stays and until when that answer holds, [`mod@never`] which pods could be waited for in vain. [`Pass`]
-//! puts a round together.
+//! for long, [`balanced`] whether it is worth the trouble; [`cost`] is the arithmetic of trouble,
+//! [`protection`] what pods asked for. [`command`] follows a command through its life and [`validity`] asks
+//! whether a held one may go on; [`report`] and [`verdict`] say why everything else stays and until when that
+//! answer holds, [`mod@never`] which pods could be waited for in vain. [`Pass`] puts a round together.
 //!
 //! The invariant: a round proposes, it never assumes that its proposal is carried out. What has
 //! been proposed before comes back as [`DisruptOptions::commands`]. Every candidate is looked at in every
@@ -17,7 +17,11 @@ use alloc::vec::Vec;
 
 use jiff::Timestamp;
 
-use self::{balanced::AllTotals, consolidate::Gain, whatif::WhatIfs};
+use self::{
+    balanced::{AllTotals, Weighing},
+    consolidate::Gain,
+    whatif::WhatIfs,
+};
 use crate::{
     budget::DisruptionReason,
     price::Cost,
@@ -40,6 +44,7 @@ pub mod method;
 mod multi;
 pub mod never;
 mod pass;
+pub mod protection;
 pub mod report;
 mod single;
 pub mod validity;
@@ -99,9 +104,13 @@ struct Round<'a> {
 
 impl Round<'_> {
     /// Pools with the policy Balanced find the move worth it.
-    fn approve(&self, candidates: &[&Candidate], gain: &Gain) -> Result<(), Verdict> {
-        let scores = balanced::scores(self.snapshot, &self.totals, candidates, gain.savings);
-        balanced::objection(&scores).map_or(Ok(()), |score| Err(Verdict::Unbalanced(score)))
+    fn approve(&self, candidates: &[&Candidate], gain: &mut Gain) -> Result<(), Verdict> {
+        let weighings = balanced::weigh(self.snapshot, &self.totals, candidates, gain.savings);
+        if weighings.iter().all(Weighing::is_approved) {
+            gain.weighings = weighings;
+            return Ok(());
+        }
+        Err(Verdict::Unbalanced(weighings))
     }
 
     /// Why a pool of which no more nodes may go lets none go.
@@ -236,6 +245,7 @@ impl Round<'_> {
             destinations.dedup();
             let name = |id: NodeId| self.snapshot.nodes[id].name.clone();
             command.destinations = destinations.into_iter().map(name).collect();
+            command.weighings = gain.weighings;
             command
         });
         (command.into_iter().collect(), verdicts)
@@ -255,6 +265,7 @@ impl Round<'_> {
             replacements: Vec::new(),
             bindings: Vec::new(),
             savings: selection.taken.iter().map(|own| own.price).sum(),
+            weighings: Vec::new(),
         };
         let proposal = (!selection.taken.is_empty()).then_some(Proposal {
             candidates: selection.taken,
@@ -323,6 +334,7 @@ fn command(
             .collect(),
         replacements,
         destinations: Vec::new(),
+        weighings: Vec::new(),
         pods: candidates
             .iter()
             .map(|candidate| candidate.reschedulable.len())

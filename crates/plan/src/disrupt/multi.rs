@@ -88,6 +88,6 @@ fn look(round: &Round<'_>, prefix: &[&Candidate]) -> Result<Gain, Verdict> {
         is_worth_it(prefix, gain.savings, Some(claim.price))?;
         gain.replacements.push(claim);
     }
-    round.approve(prefix, &gain)?;
+    round.approve(prefix, &mut gain)?;
     Ok(gain)
 }

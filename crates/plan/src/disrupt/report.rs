@@ -7,7 +7,6 @@ use jiff::Timestamp;
 
 use crate::budget::Budgets;
 use crate::node::Node;
-use crate::pod::{DoNotDisrupt, Pod};
 use crate::snapshot::Snapshot;
 use crate::vocabulary::{IdVec, NodeId, PoolId};
 
@@ -57,7 +56,7 @@ pub fn valid_until(snapshot: &Snapshot) -> Option<Timestamp> {
         .places
         .values()
         .flat_map(|place| &place.pods)
-        .filter_map(|&pod| protection_end(&snapshot.pods[pod]));
+        .filter_map(|&pod| snapshot.pods[pod].protection_end());
     pools
         .chain(nodes)
         .chain(pods)
@@ -80,12 +79,4 @@ fn node_changes(snapshot: &Snapshot, node: &Node) -> [Option<Timestamp>; 4] {
     let forgotten = claim.and_then(|claim| forgotten_at(claim, snapshot.now));
     let settled = claim.and_then(settled_at);
     [node.nominated_until, quiet_end(), settled, forgotten]
-}
-
-/// When the pod's protection lapses, if it ever does.
-fn protection_end(pod: &Pod) -> Option<Timestamp> {
-    match pod.do_not_disrupt {
-        DoNotDisrupt::For(span) => pod.started?.checked_add(span).ok(),
-        DoNotDisrupt::No | DoNotDisrupt::Always => None,
-    }
 }

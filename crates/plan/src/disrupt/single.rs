@@ -46,7 +46,7 @@ pub(super) fn look(round: &Round<'_>, candidate: &Candidate) -> Result<Gain, Ver
     if !balanced::may_pay(round.snapshot, &round.totals, candidate) {
         return Err(Verdict::NeverBalanced);
     }
-    let gain = decide(&round.what_ifs, &[candidate], round.options.spot_to_spot)?;
-    round.approve(&[candidate], &gain)?;
+    let mut gain = decide(&round.what_ifs, &[candidate], round.options.spot_to_spot)?;
+    round.approve(&[candidate], &mut gain)?;
     Ok(gain)
 }

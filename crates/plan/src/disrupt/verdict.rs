@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use karpenter_api::labels::{CAPACITY_TYPE, INSTANCE_TYPE, ZONE};
 
 use super::{
-    balanced::Score,
+    balanced::{self, Score, Weighing},
     consolidate::SPOT_TYPES,
     whatif::{Obstacle, stuck_message},
 };
@@ -87,8 +87,8 @@ pub enum Verdict {
     SameType,
     /// Even if it went without replacement, it would disturb more than it saves.
     NeverBalanced,
-    /// The move would disturb more than it saves.
-    Unbalanced(Score),
+    /// The move would disturb more than it saves; what each pool makes of it.
+    Unbalanced(Vec<Weighing>),
     /// There is no other node that it could go together with.
     Alone,
     /// The groups of nodes with it that were tried do not pay; why the smallest of them does not.
@@ -144,7 +144,11 @@ impl Verdict {
             }
             Self::Stuck(stuck) => capitalized(&stuck_message(snapshot, stuck)),
             Self::NeedsNodes(count) => format!("Can't remove without creating {count} candidates"),
-            Self::NotCheaper { .. } => "Can't replace with a cheaper node".into(),
+            // Upstream's sentence is the first half.
+            Self::NotCheaper { .. } => format!(
+                "Can't replace with a cheaper node; {}",
+                self.message(snapshot)
+            ),
             Self::SpotToSpotDisabled => {
                 "SpotToSpotConsolidation is disabled, can't replace a spot node with a spot node"
                     .into()
@@ -178,6 +182,17 @@ impl Verdict {
             | Self::NodeLimit => return None,
         };
         Some(text)
+    }
+
+    /// What pools made of the move that Balanced refused, be it of the candidate alone or of a group.
+    pub(super) fn refused_by(&self) -> Option<&[Weighing]> {
+        if let Self::Unbalanced(weighings) = self {
+            Some(weighings)
+        } else if let Self::PrefixLost(why) = self {
+            why.refused_by()
+        } else {
+            None
+        }
     }
 
     /// A word for programs, in the form of `not-cheaper`.
@@ -274,7 +289,10 @@ impl Verdict {
                     keys.join(" ")
                 );
             }
-            Self::Unbalanced(score) => {
+            Self::Unbalanced(weighings) => {
+                let Some(score) = balanced::objection(weighings) else {
+                    return String::new();
+                };
                 return format!(
                     "policy Balanced: it would save {:.1}% of what its nodepool costs and disturb {:.1}% of it, a score of {:.2} where {:.2} is needed",
                     score.savings * 100.0,

@@ -472,7 +472,8 @@ fn do_not_disrupt(annotation: Option<&String>) -> DoNotDisrupt {
     }
     match text.parse::<GoDuration>() {
         Ok(span) if span.nanos() > 0 => DoNotDisrupt::For(SignedDuration::from_nanos(span.nanos())),
-        Ok(_) | Err(_) => DoNotDisrupt::No,
+        Ok(_) => DoNotDisrupt::Invalid(format!("duration {text:?} is not positive").into()),
+        Err(error) => DoNotDisrupt::Invalid(error.to_string().into()),
     }
 }
 

@@ -3,7 +3,7 @@
 use karpenter_plan::{
     disrupt::{
         Candidate, Class, Method, Verdict,
-        balanced::{Score, Totals, scores, totals},
+        balanced::{Score, Totals, Weighing, totals, weigh, weighed},
         candidate,
     },
     price::Cost,
@@ -89,8 +89,9 @@ fn all_of_a_pool_is_worth_all_of_it() {
         panic!("{row}: {own:?}")
     };
     let all = totals(&snapshot, &own);
-    let found = scores(&snapshot, &all, &[candidate], candidate.price.into());
-    let values: Vec<f64> = found.iter().map(|(_, score)| score.value).collect();
+    let found = weigh(&snapshot, &all, &[candidate], candidate.price.into());
+    let scores = found.iter().filter_map(|own| own.score);
+    let values: Vec<f64> = scores.map(|score| score.value).collect();
     assert_eq!(values, [1.0], "{row}");
 }
 
@@ -111,6 +112,7 @@ fn a_node_that_saves_little_stays() {
     assert_eq!(round.told(), [""; 0], "{row}:{}", round.verdicts());
     let verdict = round.verdict(Method::SingleNode, "n");
     assert_eq!(verdict, Some(&Verdict::NeverBalanced), "{row}");
+    assert_eq!(moves(&round, Method::SingleNode), [], "{row}");
     // Another policy does not weigh.
     objects.pools = vec![pool("default")];
     check(row, &objects, &["SingleNode delete n"]);
@@ -144,6 +146,19 @@ fn a_group_shrinks_until_it_is_worth_it() {
         panic!("{row}: {verdict:?}")
     };
     assert!(matches!(**why, Verdict::Unbalanced(_)), "{row}: {why:?}");
+    assert_eq!(moves(&round, Method::MultiNode), [(true, 2)], "{row}");
+}
+
+/// The moves that a method tells about: whether they are made, and of how many nodes.
+fn moves(round: &Round, method: Method) -> Vec<(bool, usize)> {
+    let mut reports = round.report.methods.iter();
+    let report = reports.find(|report| report.method == method).unwrap();
+    let mut commands = round.commands.iter();
+    let command = commands.find(|command| command.method == method);
+    let size = |(made, pools): (bool, &[Weighing])| {
+        (made, pools.iter().map(|weighing| weighing.nodes).sum())
+    };
+    weighed(report, command).into_iter().map(size).collect()
 }
 
 #[test]
@@ -161,15 +176,21 @@ fn only_pools_with_this_policy_are_weighed() {
     let all: Vec<&Candidate> = own.iter().collect();
     // A fifth of the savings is the share of the pool whose node costs a fifth.
     let saved = Cost::from(own[0].price) + Cost::from(own[1].price);
-    let found = scores(&snapshot, &totals(&snapshot, &own), &all, saved);
-    let [(pool, score)] = found[..] else {
+    let found = weigh(&snapshot, &totals(&snapshot, &own), &all, saved);
+    let scored: Vec<_> = found.iter().filter(|own| own.score.is_some()).collect();
+    let [weighing] = scored[..] else {
         panic!("{row}: {found:?}")
     };
-    assert_eq!(*snapshot.pools[pool].name, *"weighed", "{row}");
+    assert_eq!(*weighing.pool, *"weighed", "{row}");
+    let score = weighing.score.unwrap();
     assert!((score.savings - 1.0).abs() < 1e-9, "{row}: {score:?}");
     assert!((score.disruption - 1.0).abs() < 1e-9, "{row}: {score:?}");
-    let other = scores(&snapshot, &totals(&snapshot, &own), &all[1..], saved);
-    assert!(other.is_empty(), "{row}: {other:?}");
+    let other = weigh(&snapshot, &totals(&snapshot, &own), &all[1..], saved);
+    assert_eq!(other.len(), 1, "{row}");
+    let is_silent = other
+        .iter()
+        .all(|own| own.score.is_none() && own.is_approved());
+    assert!(is_silent, "{row}: {other:?}");
 }
 
 #[test]
@@ -182,6 +203,7 @@ fn a_closed_budget_comes_before_the_weighing() {
     for method in [Method::MultiNode, Method::SingleNode] {
         let verdict = round.verdict(method, "n");
         assert_eq!(verdict, Some(&Verdict::BudgetSpent), "{row}");
+        assert_eq!(moves(&round, method), [], "{row}");
     }
 }
 

@@ -1,6 +1,10 @@
 //! Section 19.1: which nodes may go at all.
 
-use karpenter_plan::disrupt::{Class, candidate, candidate::Audience};
+use karpenter_plan::disrupt::{
+    Class, candidate,
+    candidate::Audience,
+    protection::{Protection, protections},
+};
 use serde_json::{Value, json};
 
 use super::{alone, ask, names, options, proposal};
@@ -275,6 +279,54 @@ fn pods_forbid_disruption_for_a_while() {
     check("disruption/C22", &objects, NOW, PROTECTED, first);
     check("disruption/C22", &objects, first, &other, second);
     check("disruption/C22", &objects, second, "", "");
+}
+
+/// What there is to say about the pods of a cluster.
+#[track_caller]
+fn check_said(row: &str, objects: &Objects, now: &str, expected: &[&str]) {
+    let snapshot = objects.snapshot(now);
+    let (_, report) = ask(&snapshot, &options(&[]));
+    let said: Vec<String> = protections(&snapshot, &report)
+        .into_iter()
+        .map(|(pod, said)| match said {
+            Protection::Invalid(fault) => format!("{}: {fault}", snapshot.pods[pod].name),
+            Protection::Until(end) => format!("{} until {end}", snapshot.pods[pod].name),
+            Protection::Elapsed => format!("{} elapsed", snapshot.pods[pod].name),
+        })
+        .collect();
+    assert_eq!(said, expected, "{row} at {now}");
+}
+
+#[test]
+fn what_pods_ask_for_is_told() {
+    let with = |pod: TestPod| {
+        let mut objects = alone(node("n"));
+        objects.pods = vec![pod];
+        objects
+    };
+    let minute_old = with(protected("2m").started("2024-05-01T11:59:00Z"));
+    let end = "2024-05-01T12:01:00Z";
+    let until = "p until 2024-05-01T12:01:00Z";
+    check_said("disruption/C20", &minute_old, NOW, &[until]);
+    check_said("disruption/C21", &minute_old, end, &["p elapsed"]);
+    let invalid = "p: \"invalid\" is not a duration, write numbers with units such as 90s or 1h30m";
+    check_said(
+        "disruption/C23",
+        &with(protected("invalid")),
+        NOW,
+        &[invalid],
+    );
+    let negative = "p: duration \"-5m\" is not positive";
+    check_said("disruption/C23", &with(protected("-5m")), NOW, &[negative]);
+    // Protection without an end, and that of a pod that was never started, is told about the node alone.
+    check_said("", &with(protected("true")), NOW, &[]);
+    check_said("", &with(protected("2m")), NOW, &[]);
+    let over = protected("invalid").phase("Succeeded");
+    check_said("", &with(over), NOW, &[]);
+    // Nobody gets as far as the pods of a node that is kept for reasons of its own.
+    let mut kept = with(protected("invalid"));
+    kept.nodes = vec![node("n").annotation("karpenter.sh/do-not-disrupt", "true")];
+    check_said("", &kept, NOW, &[]);
 }
 
 #[test]

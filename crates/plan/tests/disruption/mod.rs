@@ -89,15 +89,17 @@ impl Round {
         found.map(|(_, verdict)| verdict)
     }
 
-    /// What events say about the nodes: `SingleNode n: text`.
+    /// What events say about the nodes: `SingleNode n: text`. Numbers of ours, behind a semicolon, are left
+    /// out.
     fn events(&self) -> Vec<String> {
         let mut events = Vec::new();
         for report in &self.report.methods {
             for (id, verdict) in &report.verdicts {
                 let name = &self.snapshot.nodes[*id].name;
-                let event = verdict.event(&self.snapshot, *id);
-                events
-                    .extend(event.map(|text| format!("{} {name}: {text}", report.method.as_str())));
+                let event = verdict.event(&self.snapshot, *id).unwrap_or_default();
+                let sentence = event.split("; ").next().filter(|text| !text.is_empty());
+                let method = report.method.as_str();
+                events.extend(sentence.map(|text| format!("{method} {name}: {text}")));
             }
         }
         events

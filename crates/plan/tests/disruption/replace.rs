@@ -50,6 +50,15 @@ fn a_dear_node_is_replaced_by_a_cheaper_one() {
         &options(&[]),
         &["SingleNode n: Can't replace with a cheaper node"],
     );
+    let kept = busy(pool("default").on_demand(), types(), of("cheap"));
+    let round = Round::of(&kept, &options(&[]));
+    let id = round.snapshot.node_named("n").unwrap();
+    let verdict = round.verdict(Method::SingleNode, "n").unwrap();
+    assert_eq!(
+        verdict.event(&round.snapshot, id).unwrap(),
+        "Can't replace with a cheaper node; costs $0.10000/h, and the cheapest replacement, cheap, up to $0.10000/h: $0.00000/h too dear",
+        "disruption/R1"
+    );
     // With no spot capacity anywhere, the replacement is not restricted to it.
     let open = busy(pool("default"), types(), of("middle"));
     let round = Round::of(&open, &options(&[]));

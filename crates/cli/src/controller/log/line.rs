@@ -47,6 +47,11 @@ impl Visit for Fields {
         }
     }
 
+    /// Bytes are JSON already: lists have no other way here.
+    fn record_bytes(&mut self, field: &Field, value: &[u8]) {
+        self.push(field, String::from_utf8_lossy(value).into_owned());
+    }
+
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.push(field, value.to_string());
     }

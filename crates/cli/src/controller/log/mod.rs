@@ -182,6 +182,7 @@ mod tests {
                 let _entered = span.enter();
                 let id = "aws:///us-west-2a/i-0aa";
                 info!(nodeclaim = "web-7xk2p", provider_id = %id, pods = 3, "launched nodeclaim");
+                info!(disrupted_nodes = b"[{}]".as_slice(), "disrupting node(s)");
                 debug!("not told");
                 warn!(
                     pod = "shop/web-1",
@@ -191,6 +192,7 @@ mod tests {
             },
             &[
                 r#"{"level":"INFO","time":"2025-05-01T10:00:00.123Z","logger":"controller","message":"launched nodeclaim","commit":"0a1b2c3","controller":"nodeclaim.lifecycle","namespace":"","name":"web-7xk2p","reconcileID":"5f0e","NodeClaim":{"name":"web-7xk2p"},"provider-id":"aws:///us-west-2a/i-0aa","pods":3}"#,
+                r#"{"level":"INFO","time":"2025-05-01T10:00:00.123Z","logger":"controller","message":"disrupting node(s)","commit":"0a1b2c3","controller":"nodeclaim.lifecycle","namespace":"","name":"web-7xk2p","reconcileID":"5f0e","NodeClaim":{"name":"web-7xk2p"},"disrupted-nodes":[{}]}"#,
                 r#"{"level":"WARN","time":"2025-05-01T10:00:00.123Z","logger":"controller","message":"could not schedule pod","commit":"0a1b2c3","controller":"nodeclaim.lifecycle","namespace":"","name":"web-7xk2p","reconcileID":"5f0e","NodeClaim":{"name":"web-7xk2p"},"Pod":{"namespace":"shop","name":"web-1"},"error":"no \"room\""}"#,
             ],
         );
