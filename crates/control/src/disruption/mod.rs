@@ -78,8 +78,8 @@ async fn rounds(ctx: Arc<Ctx>) {
             next_round = Instant::now() + READINESS;
             continue;
         }
-        let finished = progress(&ctx, &mut memory).await;
-        if finished || Instant::now() >= next_round {
+        let makes_room = progress(&ctx, &mut memory).await;
+        if makes_room || Instant::now() >= next_round {
             let proposed = controller
                 .run(round(&ctx, &mut memory), |_| Ending::RequeueAfter)
                 .await;
@@ -179,24 +179,28 @@ fn ask(
     (commands, report, times)
 }
 
-/// Goes on with every command as far as it will go. True if one has ended, which may make room for
-/// another.
+/// Goes on with every command as far as it will go. True if one has ended or is held no longer, which may
+/// make room for another.
 async fn progress(ctx: &Arc<Ctx>, memory: &mut Memory) -> bool {
-    let mut finished = false;
+    let mut makes_room = false;
     let mut index = 0;
     while index < memory.commands.len() {
+        let was_held = memory.commands[index].is_held();
         match advance(ctx, &mut memory.commands, index).await {
-            Advance::Waits => index += 1,
+            Advance::Waits => {
+                makes_room |= was_held && !memory.commands[index].is_held();
+                index += 1;
+            }
             Advance::Ended => {
                 memory.commands.remove(index);
-                finished = true;
+                makes_room = true;
             }
         }
     }
-    if finished {
+    if makes_room {
         memory.answered = None;
     }
-    finished
+    makes_room
 }
 
 /// Taints and conditions that no command of ours stands behind: of a failed start, or of a process

@@ -137,3 +137,52 @@ async fn a_restart_while_a_replacement_starts_undoes_the_command() {
         .check("nothing more is launched", created.count() == 2)
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_next_command_is_looked_for_once_the_last_one_starts() {
+    let mut world = World::new().await;
+    world.run();
+    world.at(1).await;
+    // Neither pool's pod can go to the other's nodes.
+    let pools = ["default", "other"];
+    let only =
+        |pool: &str| json!({ "spec": { "nodeSelector": { "karpenter.sh/nodepool": pool } } });
+    for pool in pools {
+        let on_demand = json!({ "template": { "spec": { "requirements": [
+            { "key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"] },
+        ] } } });
+        world.pool(pool, on_demand).await;
+        world
+            .pending(&format!("web-{pool}"), "200", only(pool))
+            .await;
+    }
+    world.at(11).await;
+    world.make_nodes_ready().await;
+    world.at(21).await;
+    let mut nodes = Vec::new();
+    for node in world.nodes().await {
+        let pool = node.metadata.labels.unwrap()["karpenter.sh/nodepool"].clone();
+        let name = node.metadata.name.unwrap();
+        world.bind(&format!("web-{pool}"), &name).await;
+        nodes.push((pool, name));
+    }
+    world.at(31).await;
+    for (pool, node) in &nodes {
+        let small = format!("small-{pool}");
+        world.pending(&small, "1", only(pool)).await;
+        world.bind(&small, node).await;
+        world.delete_pod(&format!("web-{pool}")).await;
+    }
+    let mut started = Vec::new();
+    for second in 31..150 {
+        world.at(second).await;
+        for (pool, node) in &nodes {
+            if started.iter().all(|(known, _)| *known != pool) && disrupted(&world, node).await {
+                started.push((pool, second));
+            }
+        }
+    }
+    // A command is held for 15 s, and the next one need not wait for the next round.
+    let follows = matches!(&started[..], [(_, first), (_, second)] if second - first <= 16);
+    world.check(&format!("{started:?}"), follows).await;
+}
