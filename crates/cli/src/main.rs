@@ -20,11 +20,6 @@ use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-/// Every pod is a handful of small values: glibc's allocator keeps a third more resident for them, and
-/// spends longer on each (docs/performance.md).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The node autoscaler for Kubernetes: watches pending pods, works out which machines would hold
 /// them at the lowest price, launches those, and takes them away when they are not needed.
 ///
