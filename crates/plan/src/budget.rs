@@ -184,7 +184,7 @@ impl Budgets {
     }
 
     /// The first entry that cannot be evaluated: it closes the pool.
-    pub fn first_error(&self) -> Option<&BudgetError> {
+    fn first_error(&self) -> Option<&BudgetError> {
         self.errors().map(|(_, error)| error).next()
     }
 

@@ -56,8 +56,8 @@ pub(crate) fn tasks(ctx: &Arc<Ctx>) -> Vec<Task> {
 struct Memory {
     /// Commands that are held or in flight.
     commands: Vec<Command>,
-    /// Budgets that cannot be evaluated, by pool.
-    budget_faults: BTreeMap<String, String>,
+    /// Rules of disruption that cannot be read, by pool, as they were told.
+    faults: BTreeMap<Arc<str>, String>,
     /// The picture last looked at in full, and until when its answer holds.
     answered: Option<(u64, Option<Timestamp>)>,
     /// Pods whose protection is over, as they were told; by uid.
@@ -138,7 +138,7 @@ async fn round(ctx: &Arc<Ctx>, memory: &mut Memory) -> bool {
         memory.runs.ran(method.as_str(), now);
     }
     ctx.metrics.disruption.looked(&snapshot, &report, &times);
-    tell::budgets(&snapshot, memory);
+    tell::faults(&snapshot, memory);
     tell::report(ctx, &snapshot, &report);
     tell::pods(ctx, &snapshot, &report, &mut memory.elapsed);
     weighing::tell(ctx, &report, &commands);

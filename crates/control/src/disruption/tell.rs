@@ -9,7 +9,7 @@ use std::{
 use karpenter_api::{NodeClaim, NodePool, labels::annotations::DO_NOT_DISRUPT};
 use karpenter_plan::{
     NodeId, Snapshot,
-    budget::{Budgets, DisruptionReason},
+    budget::DisruptionReason,
     disrupt::{
         Command, Decision, DisruptReport, Invalid, Method, Verdict,
         candidate::Audience,
@@ -30,24 +30,25 @@ const POOL_WINDOW: Duration = Duration::from_mins(1);
 const UNCONSOLIDATABLE_WINDOW: Duration = Duration::from_mins(15);
 const BLOCKED: &str = "DisruptionBlocked";
 
-/// Says once which pools have a budget that cannot be evaluated, and therefore allow nothing.
-pub(super) fn budgets(snapshot: &Snapshot, memory: &mut Memory) {
-    let mut faults = BTreeMap::new();
-    for pool in snapshot.pools.values() {
-        if let Some(fault) = Budgets::of(&pool.budgets).first_error() {
-            faults.insert(pool.name.to_string(), fault.to_string());
-        }
-    }
+/// Says once which pools have rules of disruption that this version cannot read, and therefore allow nothing.
+pub(super) fn faults(snapshot: &Snapshot, memory: &mut Memory) {
+    let faulty = snapshot
+        .pools
+        .values()
+        .filter(|pool| !pool.disruption_faults.is_empty());
+    let faults: BTreeMap<Arc<str>, String> = faulty
+        .map(|pool| (Arc::clone(&pool.name), pool.disruption_faults.join("; ")))
+        .collect();
     for (pool, fault) in &faults {
-        if memory.budget_faults.get(pool) != Some(fault) {
+        if memory.faults.get(pool) != Some(fault) {
             warn!(
-                nodepool = pool,
+                nodepool = &**pool,
                 error = fault,
                 "detected disruption budget errors"
             );
         }
     }
-    memory.budget_faults = faults;
+    memory.faults = faults;
 }
 
 /// Tells why nodes stay.

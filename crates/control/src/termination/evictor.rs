@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    slice,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -145,9 +146,7 @@ impl Evictor {
                 debug!(pod = %place, node, %why, "eviction is blocked");
                 if let Some(node) = ctx.mirror.named::<Node>(node) {
                     let name = node.metadata.name.clone().unwrap_or_default();
-                    let since = node.metadata.deletion_timestamp.as_ref();
-                    let since = since.map(|since| since.0);
-                    let never = hindered(ctx, std::slice::from_ref(key), since);
+                    let never = hindered(ctx, &node, slice::from_ref(key));
                     let text = format!("Failed to drain node, {why}{never}");
                     let event = Event::warning(&*node, "FailedDraining", text);
                     ctx.events.publish(event.same([name]));

@@ -232,8 +232,7 @@ async fn release(ctx: &Ctx, node: &Node) -> Result<(), effect::Error> {
 }
 
 fn tell_waiting(ctx: &Ctx, node: &Node, waiting: usize, turn: &[PodKey]) {
-    let since = node.metadata.deletion_timestamp.as_ref();
-    let never = hindered(ctx, turn, since.map(|since| since.0));
+    let never = hindered(ctx, node, turn);
     let text = format!("Failed to drain node, {waiting} pods are waiting to be evicted{never}");
     let name = node.metadata.name.clone().unwrap_or_default();
     ctx.events

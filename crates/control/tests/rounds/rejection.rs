@@ -40,13 +40,7 @@ async fn when_several_may_not_go_one_may_in_the_same_pass() {
     });
     world.pool("default", on_demand).await;
     world.at(1).await;
-    let nodes = world.busy_nodes(2).await;
-    for (index, node) in nodes.iter().enumerate() {
-        let small = format!("small-{index}");
-        world.pending(&small, "1", json!({})).await;
-        world.bind(&small, node).await;
-        world.delete_pod(&format!("web-{index}")).await;
-    }
+    let nodes = world.oversized_nodes(2).await;
     let emptied = world.seconds();
     world.at(emptied + 40).await;
     let [protected, other] = &nodes[..] else {

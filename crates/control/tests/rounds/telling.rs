@@ -250,13 +250,7 @@ async fn a_move_of_several_nodes_is_told_about_their_pool() {
     });
     world.pool("default", spec).await;
     world.at(1).await;
-    let nodes = world.busy_nodes(2).await;
-    for (index, node) in nodes.iter().enumerate() {
-        let name = format!("small-{index}");
-        world.pending(&name, "1", json!({})).await;
-        world.bind(&name, node).await;
-        world.delete_pod(&format!("web-{index}")).await;
-    }
+    world.oversized_nodes(2).await;
     world.at(world.seconds() + 70).await;
     assert_eq!(
         world.events("ConsolidationCandidate").await.len(),

@@ -389,6 +389,19 @@ impl World {
         nodes
     }
 
+    /// Nodes that are far too large for what they run: one pod of 1 cpu each, since those that they were made for
+    /// have left.
+    pub(crate) async fn oversized_nodes(&self, count: usize) -> Vec<String> {
+        let nodes = self.busy_nodes(count).await;
+        for (index, node) in nodes.iter().enumerate() {
+            let small = format!("small-{index}");
+            self.pending(&small, "1", json!({})).await;
+            self.bind(&small, node).await;
+            self.delete_pod(&format!("web-{index}")).await;
+        }
+        nodes
+    }
+
     /// Names of nodes that are still there and stay.
     pub(crate) async fn kept_nodes(&self) -> Vec<String> {
         let nodes = self.nodes().await.into_iter();

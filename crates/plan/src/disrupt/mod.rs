@@ -5,7 +5,7 @@
 //! first that has a command ends the round: [`empty`], `drift`, `multi` and `single`.
 //! [`whatif`] asks what became of the pods, [`consolidate`] whether that pays, [`lasting`] whether it does
 //! for long, [`balanced`] whether it is worth the trouble; [`cost`] is the arithmetic of trouble,
-//! [`protection`] what pods asked for. [`command`] follows a command through its life and [`validity`] asks
+//! [`protection`] what pods asked for. [`step`] follows a [`mod@command`] through its life and [`validity`] asks
 //! whether a held one may go on; [`report`] and [`verdict`] say why everything else stays and until when that
 //! answer holds, [`mod@never`] which pods could be waited for in vain. [`Pass`] puts a round together.
 //!
@@ -47,19 +47,19 @@ mod pass;
 pub mod protection;
 pub mod report;
 mod single;
+pub mod step;
 pub mod validity;
 pub mod verdict;
 pub mod whatif;
 
 pub use self::allowance::{Allowance, allowances};
 pub use self::candidate::{BlockReason, Candidate, Class, candidate};
-pub use self::command::{
-    Bid, Command, Failure, HOLD, Leftover, Replacement, Step, Target, leftovers,
-};
+pub use self::command::{Bid, Command, HOLD, Replacement, Target};
 pub use self::cost::{DisruptionCost, SavingsRatio};
 pub use self::method::{Decision, Method};
 pub use self::pass::Pass;
 pub use self::report::{DisruptReport, MethodReport};
+pub use self::step::{Failure, Leftover, Step, leftovers};
 pub use self::validity::{Invalid, Validity, still_valid};
 pub use self::verdict::Verdict;
 
