@@ -106,6 +106,13 @@ fn api_of<K: Written>(ctx: &Ctx, object: &K) -> Api<K> {
     )
 }
 
+/// Takes in what the server answered, without what nobody reads, as watches do: managed fields are larger than the
+/// rest of an object.
+fn take_in<K: Written>(ctx: &Ctx, mut answer: K) -> Arc<K> {
+    answer.meta_mut().managed_fields = None;
+    ctx.mirror.observe(answer)
+}
+
 /// Creates an object; `generateName` is the server's business.
 pub async fn create<K: Written + Serialize>(ctx: &Ctx, object: &K) -> Result<Arc<K>, Error> {
     let api = api_of(ctx, object);
@@ -113,7 +120,7 @@ pub async fn create<K: Written + Serialize>(ctx: &Ctx, object: &K) -> Result<Arc
         .create(&PostParams::default(), object)
         .await
         .map_err(|error| Error::new(name_of(object), error))?;
-    Ok(ctx.mirror.observe(created))
+    Ok(take_in(ctx, created))
 }
 
 /// Merge-patches metadata or spec of the object as it was read.
@@ -123,7 +130,7 @@ pub async fn patch<K: Written>(ctx: &Ctx, read: &K, patch: Value) -> Result<Arc<
         .patch(name(read), &PatchParams::default(), &Patch::Merge(patch))
         .await
         .map_err(|error| Error::new(name_of(read), error))?;
-    Ok(ctx.mirror.observe(answer))
+    Ok(take_in(ctx, answer))
 }
 
 /// Merge-patches the status of the object as it was read; `status` is the content of `.status`.
@@ -133,7 +140,7 @@ pub async fn patch_status<K: Written>(ctx: &Ctx, read: &K, status: Value) -> Res
         .patch_status(name(read), &PatchParams::default(), &Patch::Merge(patch))
         .await
         .map_err(|error| Error::new(name_of(read), error))?;
-    Ok(ctx.mirror.observe(answer))
+    Ok(take_in(ctx, answer))
 }
 
 /// Deletes exactly the object that was read, in the state in which it was read.
@@ -180,7 +187,7 @@ pub async fn delete_with<K: Written>(
             .filter(|left| left.meta().deletion_timestamp.is_some())
         {
             Some(object) => {
-                ctx.mirror.observe(object);
+                take_in(ctx, object);
             }
             None => gone(),
         },

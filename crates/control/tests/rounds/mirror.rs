@@ -10,6 +10,10 @@ use karpenter_api::{
 };
 use karpenter_control::mirror::{Key, Mirror, Mirrored};
 use karpenter_plan::{node_claim, schedule};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -371,4 +375,34 @@ async fn nothing_is_expected_of_what_is_gone() {
     mirror.delete::<Pod>(&pod, "web-0");
     mirror.apply(claim("5", None, "Unknown"));
     assert_eq!(expected(&mirror), None, "the pod is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_reads_is_not_kept() {
+    let mut world = World::new().await;
+    world.run();
+    let pools: Api<NodePool> = Api::all(world.client.clone());
+    let class = json!({ "group": "karpenter.kwok.sh", "kind": "KWOKNodeClass", "name": "default" });
+    let applied = json!({
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodePool",
+        "metadata": { "name": "default" },
+        "spec": { "template": { "spec": { "nodeClassRef": class, "requirements": [] } } },
+    });
+    let parameters = PatchParams::apply("somebody");
+    pools
+        .patch("default", &parameters, &Patch::Apply(applied))
+        .await
+        .unwrap();
+    world.at(5).await;
+    let stored = pools.get("default").await.unwrap();
+    assert!(stored.metadata.managed_fields.is_some());
+    // The last write was ours: what is kept is what it was answered.
+    let kept = world.ctx.mirror.named::<NodePool>("default").unwrap();
+    assert!(kept.status.is_some());
+    assert_eq!(
+        kept.metadata.resource_version,
+        stored.metadata.resource_version
+    );
+    assert_eq!(kept.metadata.managed_fields, None);
 }
