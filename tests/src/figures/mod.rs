@@ -163,7 +163,6 @@ fn until_all_run(cluster: &mut Real, name: &str, manifests: &str, pods: i32) -> 
     let mut memory = Vec::new();
     let start = Instant::now();
     cluster.apply(manifests)?;
-    let deployments: Api<Deployment> = Api::all(cluster.client());
     let mut asked = Instant::now();
     loop {
         memory.push(usage(process)?.megabytes);
@@ -172,11 +171,7 @@ fn until_all_run(cluster: &mut Real, name: &str, manifests: &str, pods: i32) -> 
             continue;
         }
         asked = Instant::now();
-        let listed = cluster.run(deployments.list(&ListParams::default()))?;
-        let ready: i32 = listed
-            .iter()
-            .filter_map(|one| one.status.as_ref()?.ready_replicas)
-            .sum();
+        let ready = ready(cluster)?;
         if ready == pods {
             break;
         }
@@ -197,6 +192,14 @@ fn until_all_run(cluster: &mut Real, name: &str, manifests: &str, pods: i32) -> 
         &mut memory,
         &rest,
     ))
+}
+
+/// Pods of deployments that are ready.
+fn ready(cluster: &mut Real) -> Result<i32> {
+    let deployments: Api<Deployment> = Api::all(cluster.client());
+    let listed = cluster.run(deployments.list(&ListParams::default()))?;
+    let ready = |one: &Deployment| one.status.as_ref()?.ready_replicas;
+    Ok(listed.iter().filter_map(ready).sum())
 }
 
 /// How many nodes there are, and what an hour of them costs.

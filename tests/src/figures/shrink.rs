@@ -7,7 +7,8 @@ use karpenter_api::NodeClaim;
 use kube::{Api, ResourceExt, api::ListParams};
 
 use super::{
-    ASK, Duration, PATIENCE, SAMPLE, deployment, line, node_prices, pool, until_all_run, usage,
+    ASK, Duration, PATIENCE, SAMPLE, deployment, line, node_prices, pool, ready, until_all_run,
+    usage,
 };
 use crate::{
     cluster::{Cluster, Real},
@@ -100,12 +101,11 @@ fn shrink(
         }
         ensure!(start.elapsed() < PATIENCE, "no rest\n{}", cluster.logs());
     }
-    let state = cluster.state()?;
+    let ready = ready(&mut cluster)?;
     ensure!(
-        i32::try_from(state.running()).ok() == Some(few),
-        "{} pods run\n{}",
-        state.running(),
-        state.describe()
+        ready == few,
+        "{ready} of {few} pods run\n{}",
+        cluster.state()?.describe()
     );
     let (nodes, price) = node_prices(&mut cluster)?;
     let rest = format!(
