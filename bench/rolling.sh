@@ -41,6 +41,8 @@ ready() {
     curl --silent "$url/apis/apps/v1/namespaces/default/deployments" | grep -o '"readyReplicas": *[0-9]*' |
         awk -F: '{ sum += $2 } END { print sum + 0 }'
 }
+# Pods of templates that this script has written.
+rolled() { curl --silent "$url/api/v1/namespaces/default/pods" | grep -o '"rolled"' | wc -l; }
 counted() { grep -c "$1" "$folder/controller" || true; }
 # Hundredths of a second that the controller has computed.
 ticks() { sed 's/.*) //' "/proc/$controller/stat" | awk '{ print $12 + $13 }'; }
@@ -56,7 +58,8 @@ for minute in $(seq "$minutes"); do
         --data "{\"spec\":{\"template\":{\"metadata\":{\"annotations\":{\"rolled\":\"$minute\"}}}}}" \
         "$url/apis/apps/v1/namespaces/default/deployments/web-$(((minute - 1) % 20 + 1))"
     sleep $((60 - ($(date +%s%N) - start) / 1000000000 + 60 * (minute - 1)))
-    echo "minute $minute: $(($(ticks) - before)) hundredths of a second of CPU so far, $(nodes) nodes, $(ready) pods ready"
+    echo "minute $minute: $(($(ticks) - before)) hundredths of a second of CPU so far, $(nodes) nodes," \
+        "$(ready) pods ready, $(rolled) of them rolled"
 done
 after="$(ticks)"
 spent=$((($(date +%s%N) - start) / 10000000))
