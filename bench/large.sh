@@ -5,19 +5,9 @@
 # build is made and measured. INSTANCE-TYPES is a file as `cargo xtask catalogue` writes it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-binary="${KARPENTER:-${CARGO_TARGET_DIR:-target}/release/karpenter}"
-[ -n "${KARPENTER:-}" ] || cargo build --release --quiet --bin karpenter
+source bench/processes.sh
 types=()
 [ $# -eq 0 ] || types=(--instance-types "$1")
-folder="$(mktemp -d)"
-processes=()
-tidy() {
-    for process in "${processes[@]}"; do kill -INT "$process" 2>/dev/null || true; done
-    wait
-    rm -rf "$folder"
-}
-trap tidy EXIT
-echo "load: $(cut -d' ' -f1-3 /proc/loadavg), cores: $(nproc)"
 
 pools() {
     echo '{apiVersion: karpenter.kwok.sh/v1alpha1, kind: KWOKNodeClass, metadata: {name: default}}'

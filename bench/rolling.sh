@@ -6,17 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 minutes="${1:-5}"
-binary="${KARPENTER:-${CARGO_TARGET_DIR:-target}/release/karpenter}"
-[ -n "${KARPENTER:-}" ] || cargo build --release --quiet --bin karpenter
-folder="$(mktemp -d)"
-processes=()
-tidy() {
-    for process in "${processes[@]}"; do kill -INT "$process" 2>/dev/null || true; done
-    wait
-    rm -rf "$folder"
-}
-trap tidy EXIT
-echo "load: $(cut -d' ' -f1-3 /proc/loadavg), cores: $(nproc)"
+source bench/processes.sh
 
 {
     echo '{apiVersion: karpenter.kwok.sh/v1alpha1, kind: KWOKNodeClass, metadata: {name: default}}'
